@@ -1,0 +1,346 @@
+"""The nouns that every stage shares. Imports nothing of ours but the errors.
+
+A record's way: `Endpoint.read(queries)` yields a `Page` -> the engine makes joined rows and `Change`s of it
+-> `Endpoint.write(changes)` answers one `Written` each -> the store commits `Outcome`s and progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from connector.errors import EndpointError
+
+Row = dict[str, Any]
+"""A plain dict. As a system gives it: field name -> value. Joined: name of the read -> row, list of rows, or None."""
+
+Pull = Literal["pull", "push"]
+Verb = Literal["create", "replace", "update"]
+Status = Literal["created", "updated", "unchanged", "skipped", "blocked", "failed"]
+
+
+class Clock(Protocol):
+    """Our own time: leases, retries, waiting. Cursors never use it, they use `Endpoint.now`."""
+
+    def now(self) -> datetime: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+# ---- what an object looks like ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field as its system describes it; `type` in Salesforce's words (string, datetime, reference ...)."""
+
+    name: str
+    type: str = "string"
+    length: int = 0
+    nillable: bool = True
+    defaulted: bool = False
+    createable: bool = True
+    updateable: bool = True
+    calculated: bool = False
+    filterable: bool = True
+    external_id: bool = False
+    restricted: bool = False
+    picklist: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    relationship: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """Rows of `object` whose `field` holds the Id of this object's row."""
+
+    object: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What lint, SELECT lists and canonical forms need to know of an object."""
+
+    name: str
+    label: str
+    fields: Mapping[str, Field]
+    children: Mapping[str, Child] = field(default_factory=dict)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """`field` equals one of `values`; with `fold`, compared without letter case, outer blanks and doubled spaces."""
+
+    field: str
+    values: tuple[Any, ...]
+    fold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows stamped in [since, until], ordered by (stamp, id), from behind the row `after` on.
+
+    `field` names the stamp; None is the system's own (`Keys.stamp`). `since` None reads from the beginning.
+    """
+
+    since: datetime | None
+    until: datetime
+    field: str | None = None
+    after: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Rows of one object. `paths` are dotted, as the mapping spells them; `whole` adds every field of the object.
+
+    `stamped` asks for id and stamp besides `paths` (the rows of a trigger need them); otherwise exactly `paths` are
+    selected, in their order. `children` are sub-selects that `Endpoint.nest` granted, keyed by their relationship.
+    """
+
+    object: str
+    paths: tuple[str, ...] = ()
+    whole: bool = False
+    where: tuple[Where, ...] = ()
+    window: Window | None = None
+    order: tuple[str, ...] = ()
+    stamped: bool = True
+    children: Mapping[str, Query] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows that answer `queries[query]`; pages of one query come in order and together, `last` closes it."""
+
+    query: int
+    rows: list[Row]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of the columns that say which row this is, and when it changed and was made."""
+
+    id: str
+    stamp: str | None
+    created: str | None = None
+
+
+# ---- writing ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One write. `values` are nested as the mapping nests them; for `update` only what differs."""
+
+    verb: Verb
+    object: str
+    values: Row
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The answer to one change, in its place: the target's id, or what went wrong with this row alone."""
+
+    id: str | None
+    error: EndpointError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One scalar (or JSON) place of a mapped record: `path` in the nested values, `name` where nesting is not possible.
+
+    `kind`: text, integer, number, boolean, instant, date, json.
+    """
+
+    path: tuple[str, ...]
+    kind: str = "text"
+
+    @property
+    def name(self) -> str:
+        return "_".join(self.path)
+
+
+class Endpoint(Protocol):
+    """One system. Errors are those of `connector.errors`; a whole-call failure is raised, one row's is in `Written`."""
+
+    settle: float
+    """Seconds after which a call whose answer was lost can no longer be applied unseen (0: it cannot be under way)."""
+
+    @property
+    def calls(self) -> int:
+        """Billed API calls so far; 0 for a system that does not bill."""
+
+    def now(self) -> datetime:
+        """The system's own time, for the upper bound of a window."""
+
+    def keys(self, name: str) -> Keys: ...
+
+    def describe(self, names: Sequence[str]) -> dict[str, Shape]:
+        """Shapes of these objects, as far as the system knows any. Raises Drifted for an object it does not have."""
+
+    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:
+        """Called before the first row is read: `columns` of `name` will be written and found again by `keys`.
+
+        Raises SetupError or Drifted when the place to write does not exist or lacks a column.
+        """
+
+    def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:
+        """The relationship under which rows of `child` can come along below each row of `query`, if the system can.
+
+        `on` maps fields of the child to fields of the row. Ask, then add the child to `query.children` under that name;
+        each row then carries a list of rows at it.
+        """
+
+    def read(self, queries: Sequence[Query]) -> Iterator[Page]:
+        """All pages of all queries, in the order of the queries. A query that fails fails them all."""
+
+    def canonical(self, name: str, values: Row) -> Row:
+        """`values` as this system would give them back (ids 18 characters long, instants in UTC, ...)."""
+
+    def write(self, changes: Sequence[Change]) -> list[Written]:
+        """One answer per change, in order. All changes are of one object."""
+
+    def close(self) -> None: ...
+
+
+# ---- rules, resolved -------------------------------------------------------------------------------------
+
+
+Why = list["Branch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One step of how a value came about: which rule, what it gave, and whether it won or why it lost."""
+
+    at: tuple[str | int, ...]
+    text: str
+    value: Any
+    won: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A record that its mapping does not write, and why (`no_parent`)."""
+
+    reason: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One name that paths start with: what is asked of the source for it."""
+
+    name: str
+    object: str
+    label: str
+    paths: tuple[str, ...]
+    whole: bool
+    many: bool
+    where: tuple[Where, ...]
+    order: tuple[str, ...]
+    watch: Watch | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How far back a read of changed records looks. `first`: "all", "none" or a duration."""
+
+    field: str | None
+    overlap: timedelta
+    at_least: timedelta | None
+    first: timedelta | Literal["all", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Rows of the read `name` whose fields equal values of the row so far: `on` maps field -> dotted path."""
+
+    name: str
+    on: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    changed: str
+    joins: tuple[Join, ...] = ()
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One part of a match key: `field` of the target equals what `value` gives for the record.
+
+    `compare`: exact, ignore_case or instant.
+    """
+
+    field: tuple[str, ...]
+    compare: str
+    value: Callable[[Row, Row], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    keys: tuple[Key, ...]
+    by_link: bool
+    found: Literal["replace", "update", "skip", "link"]
+    missing: Literal["create", "skip", "ask", "fail"]
+    differs: Literal["create", "replace", "fail"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One object in one direction with everything resolved: what the engine runs."""
+
+    connection: str
+    object: str
+    direction: Pull
+    source: str
+    target: str
+    reads: Mapping[str, Read]
+    triggers: tuple[Trigger, ...]
+    write: str
+    match: Match
+    record: Callable[[Row, Why | None], Row | Skip]
+    columns: tuple[Column, ...]
+    every: timedelta | None
+    lookback: timedelta | None
+    digest: str
+    """Hash of everything above that decides what is written, so that a changed mapping is noticed."""
+
+
+# ---- what happened ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened to one source record. `read` is the trigger's read, `message` is for people."""
+
+    record: str
+    read: str
+    outcome: Status
+    reason: str | None = None
+    message: str = ""
+    target: str | None = None
+    field: str | None = None
+    label: str = ""
+    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line of the log: a warning or error about a record, or about the run (record None)."""
+
+    level: Literal["info", "warning", "error"]
+    code: str
+    message: str
+    record: str | None = None
+    field: str | None = None
