@@ -13,11 +13,11 @@ from connector.model import Child, Field, Shape
 # What of a describe is worth recording, in the order of the file; what is false, empty or null is left out.
 _OBJECT = ("name", "label", "keyPrefix", "custom")
 _FIELD = (
-    "name label type length byteLength precision scale digits nillable defaultedOnCreate createable updateable "
-    "calculated autoNumber externalId unique caseSensitive idLookup filterable sortable nameField custom "
-    "restrictedPicklist dependentPicklist controllerName compoundFieldName extraTypeInfo referenceTo relationshipName "
-    "soapType"
-).split()
+    *("name", "label", "type", "length", "byteLength", "precision", "scale", "digits", "nillable", "defaultedOnCreate"),
+    *("createable", "updateable", "calculated", "autoNumber", "externalId", "unique", "caseSensitive", "idLookup"),
+    *("filterable", "sortable", "nameField", "custom", "restrictedPicklist", "dependentPicklist", "controllerName"),
+    *("compoundFieldName", "extraTypeInfo", "referenceTo", "relationshipName", "soapType"),
+)
 _PICK = ("active", "defaultValue", "label", "validFor", "value")
 _CHILD = ("childSObject", "field", "relationshipName")
 
@@ -67,7 +67,7 @@ def dump(describe: Mapping[str, Any]) -> str:
     return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
 
 
-def _kept(entry: Mapping[str, Any], keys: tuple[str, ...] | list[str]) -> dict[str, Any]:
+def _kept(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: entry[key] for key in keys if entry.get(key)}
 
 
