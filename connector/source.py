@@ -27,6 +27,9 @@ MAX_DEPTH = 32
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?\Z")
+_DIGITS = 17  # more than these and a system on the way may round the number
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what the parser counts as the end of a line
+_FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WORDS = {"true": True, "false": False, "null": None, "": None}
 
 
@@ -38,6 +41,10 @@ class Span:
     column: int
     start: int
     end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +102,17 @@ class Source:
         return outer
 
     def _at(self, start: int, length: int) -> Span:
-        line = self.text.count("\n", 0, start) + 1
-        column = start - (self.text.rfind("\n", 0, start) + 1) + 1
-        return Span(line, column, start, start + length)
+        return _place(self.text, start, length)
 
     def line(self, number: int) -> str:
-        lines = self.text.splitlines()
+        lines = _BREAK.split(self.text)
         return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def _place(text: str, start: int, length: int) -> Span:
+    breaks = list(_BREAK.finditer(text, 0, start))
+    column = start - (breaks[-1].end() if breaks else 0) + 1
+    return Span(len(breaks) + 1, column, start, start + length)
 
 
 def lookup(tree: Any, at: At) -> Any:
@@ -134,6 +145,9 @@ def parse(text: str, name: str = "<text>") -> Source:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         fault = Fault("file_too_large", f"a file may have {MAX_BYTES // 1024} KiB; split it", Span(1, 1, 0, 0))
         return Source(name, text, None, {}, (fault,))
+    if found := _FORBIDDEN.search(text):
+        said = f"the character U+{ord(found[0]):04X} cannot stand in the text; remove it"
+        return Source(name, text, None, {}, (Fault("yaml_syntax", said, _place(text, found.start(), 1)),))
     builder = _Builder(text)
     try:
         builder.build()
@@ -183,6 +197,10 @@ class _Builder:
             self.stop("tag", f"tags ({event.tag}) are not part of the language; remove it", start)
         self.marks[at] = Marks(start, key)
         if isinstance(event, yaml.ScalarEvent):
+            if not event.style and _NUMBER.match(event.value) and sum(map(str.isdigit, event.value)) > _DIGITS:
+                said = f"a number has {_DIGITS} digits at most; put it in quotes to have it as text"
+                self.faults.append(Fault("number_too_long", said, start))
+                return event.value
             return _scalar(event)
         made, end = (
             self.mapping(events, event, at) if isinstance(event, yaml.MappingStartEvent) else self.sequence(events, at)
@@ -255,7 +273,6 @@ _PLAIN_WORDS = (
     ("did not find expected ',' or '}'", "the map { is never closed, or a comma is missing"),
     ("found unexpected end of stream", "the quotes are never closed"),
     ("found a tab character", "tabs cannot indent; use blanks"),
-    ("control characters are not allowed", "control characters cannot stand in the text"),
     ("found unknown escape character", "unknown escape in double quotes; use single quotes, or double the backslash"),
 )
 
