@@ -1,0 +1,100 @@
+"""The test's own channel: /sandbox/... does over HTTP what Org does in Python. Loopback only, no session, no bill.
+
+Each verb is a line in the table; a body is a JSON object, an answer is JSON, a mistake is 400 {"error": ...}.
+"""
+
+import ipaddress
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+from connector.sandbox.calls import Reply, Request, reply
+from connector.sandbox.org import Org
+
+Body = Mapping[str, Any]
+
+
+def answer(org: Org, request: Request, client: str | None) -> Reply:
+    # A page in a browser on this machine is local too: it shows itself by Origin, a test does not send one.
+    if not _is_loopback(client) or "origin" in request.headers:
+        return reply(403, {"error": "the control channel answers this machine's own programs only"})
+    verb, _, name = unquote(request.path).removeprefix("/sandbox/").rstrip("/").partition("/")
+    handler = _VERBS.get((request.method, verb, bool(name)))
+    if handler is None:
+        known = ", ".join(f"{method} /sandbox/{word}{'/NAME' if named else ''}" for method, word, named in _VERBS)
+        return reply(404, {"error": f"the control channel knows {known}"})
+    try:
+        body = json.loads(request.body or b"{}")
+        if not isinstance(body, dict):
+            raise TypeError("the body is a JSON object")
+        with org.store.lock:
+            return reply(200, handler(org, body, name))
+    except KeyError as missing:
+        return reply(400, {"error": f"the body lacks {missing.args[0]!r}"})
+    except (ValueError, TypeError, RecursionError) as wrong:
+        return reply(400, {"error": str(wrong)})
+
+
+def _is_loopback(client: str | None) -> bool:
+    try:
+        return client is not None and ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        return False
+
+
+def _load(org: Org, body: Body, _: str) -> Any:
+    return {"ids": org.load(body["rows"])}
+
+
+def _edit(org: Org, body: Body, _: str) -> Any:
+    org.edit(body["object"], body["id"], body["fields"])
+    return {"ok": True}
+
+
+def _delete(org: Org, body: Body, _: str) -> Any:
+    org.delete(body["object"], body["id"])
+    return {"ok": True}
+
+
+def _fault(org: Org, body: Body, _: str) -> Any:
+    org.fault(**body)
+    return {"ok": True}
+
+
+def _clock(org: Org, body: Body, _: str) -> Any:
+    moment = body["now"]
+    org.set_clock(None if moment is None else datetime.fromisoformat(moment))
+    return {"now": org.now().isoformat()}
+
+
+def _revoke(org: Org, body: Body, _: str) -> Any:
+    org.revoke_tokens()
+    return {"ok": True}
+
+
+def _rules(org: Org, body: Body, _: str) -> Any:
+    org.rules(body["object"], *body["rules"])
+    return {"ok": True}
+
+
+def _rows(org: Org, _: Body, name: str) -> Any:
+    return {"rows": org.rows(name)}
+
+
+def _calls(org: Org, _body: Body, _: str) -> Any:
+    return {"calls": org.calls, "billed": org.billed, "queries": org.queries}
+
+
+_VERBS: dict[tuple[str, str, bool], Callable[[Org, Body, str], Any]] = {
+    ("POST", "load", False): _load,
+    ("POST", "edit", False): _edit,
+    ("POST", "delete", False): _delete,
+    ("POST", "fault", False): _fault,
+    ("POST", "clock", False): _clock,
+    ("POST", "revoke", False): _revoke,
+    ("POST", "rules", False): _rules,
+    ("GET", "rows", True): _rows,
+    ("GET", "calls", False): _calls,
+}

@@ -1,0 +1,166 @@
+"""The org on real HTTP: uvicorn in a thread, headers and bodies as Salesforce sends them, connections dropped on request.
+
+Every response carries the Date of the org's clock. Bodies come chunked and gzipped, in both directions.
+"""
+
+import asyncio
+import gzip
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from connector.sandbox import control, rest
+from connector.sandbox.calls import Reply, Request, reply
+from connector.sandbox.errors import HangUp
+from connector.sandbox.org import Org
+from connector.sandbox.resources import http_date
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY = 50 * 1024 * 1024  # 1.9: a body without parts
+MAX_URI = 16_384  # 1.6: the URI, and the URI with the headers
+_SMALL = 1_024
+_UNANSWERABLE = 1024 * 1024
+
+
+def app(org: Org) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    async def serve_one(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            made = _too_long(scope) or await _made(org, scope, headers, await _body(receive, headers))
+        except HangUp:
+            scope["state"]["hang_up"]()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        except _BadBody as refused:
+            made = reply(refused.status, [{"message": refused.message, "errorCode": refused.code}])
+        await (await run_in_threadpool(_response, org, made, headers))(scope, receive, send)
+
+    return serve_one
+
+
+async def _made(org: Org, scope: Scope, headers: dict[str, str], body: bytes) -> Reply:
+    origin = f"{scope['scheme']}://{headers.get('host', 'localhost')}"
+    path = scope["raw_path"].decode("latin-1")
+    request = Request(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body, origin)
+    if path.startswith("/sandbox/"):
+        client = scope["client"][0] if scope.get("client") else None
+        return await run_in_threadpool(control.answer, org, request, client)
+    return await run_in_threadpool(rest.answer, org, request)
+
+
+def _response(org: Org, made: Reply, asked: dict[str, str]) -> Response:
+    headers = {"Date": http_date(org.now()), "Cache-Control": "no-cache,must-revalidate,max-age=0,no-store,private"}
+    headers |= dict(made.headers)
+    if made.text is None:
+        return Response(None, made.status, headers)
+    content = made.text.encode("utf-8", "replace")
+    headers = {"Content-Type": "application/json;charset=UTF-8", "Vary": "Accept-Encoding", **headers}
+    if "gzip" in asked.get("accept-encoding", "") and len(content) >= _SMALL:
+        content = gzip.compress(content, 1, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, made.status, headers)
+
+
+# -- what comes in
+
+
+class _BadBody(Exception):  # noqa: N818
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status, self.code, self.message = status, code, message
+
+
+async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HangUp
+        size += len(message.get("body", b""))
+        if size > MAX_BODY:
+            raise _BadBody(413, "REQUEST_ENTITY_TOO_LARGE", "The request body is too large")  # [U]
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    body = b"".join(parts)
+    return _unpacked(body) if headers.get("content-encoding", "").lower() == "gzip" else body
+
+
+def _unpacked(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        content = unpacker.decompress(body, MAX_BODY)
+    except zlib.error:
+        raise _BadBody(400, "JSON_PARSER_ERROR", "The request body is not gzip") from None  # [U]
+    if unpacker.unconsumed_tail:
+        raise _BadBody(413, "REQUEST_ENTITY_TOO_LARGE", "The request body is too large")  # [U]
+    return content
+
+
+def _too_long(scope: Scope) -> Reply | None:
+    uri = len(scope["raw_path"]) + len(scope["query_string"])
+    if uri > MAX_URI:
+        page = "<h1>Bad Message 414</h1><pre>reason: URI Too Long</pre>"
+        return Reply(414, page, {"Content-Type": "text/html;charset=iso-8859-1"})
+    if uri + sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_URI:
+        page = "<h1>Bad Message 431</h1><pre>reason: Request Header Fields Too Large</pre>"  # [U] body
+        return Reply(431, page, {"Content-Type": "text/html;charset=iso-8859-1"})
+    return None
+
+
+# -- the server
+
+
+class _Protocol(H11Protocol):
+    """Lets the application drop its connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "hang_up": transport.abort}
+
+
+@contextmanager
+def serve(org: Org, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve until the block ends; the value is the org's url. Port 0 takes a free one."""
+    listener = socket.create_server((host, port))
+    config = uvicorn.Config(
+        app(org),
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        date_header=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+        h11_max_incomplete_event_size=_UNANSWERABLE,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox org", daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.001)
+    try:
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

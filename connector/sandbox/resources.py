@@ -1,0 +1,165 @@
+"""The single resources: describe, query, one record. Each takes the org and a call and gives a reply (1.4-1.6)."""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+from connector.sandbox import describe, ids, plans, soql
+from connector.sandbox.calls import Call, Reply, dumped, reply
+from connector.sandbox.errors import ApiError, not_emulated, not_found
+from connector.sandbox.org import Org
+from connector.sandbox.schema import COMPOUND, STORED, Object
+
+SMALLEST_PAGE, LARGEST_PAGE = 200, 2_000
+_BATCH = re.compile(r"batchsize\s*=\s*(\d{1,9})", re.IGNORECASE)
+
+
+def resource_map(org: Org, call: Call) -> Reply:
+    names = ("sobjects", "query", "queryAll", "composite")  # [U] order; only what the org has
+    return reply(200, {name: f"{call.base}/{name}" for name in names})
+
+
+# -- describe
+
+
+def describe_global(org: Org, call: Call) -> Reply:
+    return conditional(call, max(org.modified.values()), dumped(describe.describe_global(org.schema, call.version)))
+
+
+def describe_object(org: Org, call: Call, name: str) -> Reply:
+    shape = known(org, name)
+    return conditional(call, org.modified[shape.name.lower()], dumped(describe.describe(shape, call.version)))
+
+
+def object_summary(org: Org, call: Call, name: str) -> Reply:
+    return reply(200, {"objectDescribe": describe.summary(known(org, name), call.version), "recentItems": []})
+
+
+def conditional(call: Call, modified: datetime, text: str) -> Reply:
+    """200 with the text, or 304 with nothing where the client already has it."""
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Last-Modified": http_date(modified)}
+    if call.headers.get("if-none-match", "").replace("--gzip", "") == tag or _unchanged(call, modified):
+        return Reply(304, None, headers)
+    return Reply(200, text, headers)
+
+
+def _unchanged(call: Call, modified: datetime) -> bool:
+    try:
+        since = parsedate_to_datetime(call.headers["if-modified-since"])
+    except (KeyError, ValueError):
+        return False
+    return modified <= (since if since.tzinfo else since.replace(tzinfo=UTC))
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+
+
+# -- query
+
+
+def query(org: Org, call: Call) -> Reply:
+    return _query(org, call, deleted=False)
+
+
+def query_all(org: Org, call: Call) -> Reply:
+    return _query(org, call, deleted=True)
+
+
+def _query(org: Org, call: Call, *, deleted: bool) -> Reply:
+    if "explain" in call.query:
+        raise not_emulated("A query plan (explain)")
+    text = call.query.get("q", "")
+    org.queries.append(text)
+    context = org.context(text, call.version, deleted=deleted, page=_page(org, call))
+    plan = plans.plan(soql.parse(text), context)
+    return Reply(200, org.cursors.run(plan, call.session.token, call.version))
+
+
+def query_more(org: Org, call: Call, locator: str) -> Reply:
+    """Further parameters are ignored: some clients repeat ?q= here (1.6)."""
+    snapshot, _ = org.cursors.find(locator)
+    alive = snapshot is not None and org.sessions.alive(snapshot.token)
+    return Reply(200, org.cursors.follow(locator, call.session.token, alive))
+
+
+def _page(org: Org, call: Call) -> int:
+    asked = _BATCH.search(call.headers.get("sforce-query-options", ""))
+    wanted = int(asked[1]) if asked else LARGEST_PAGE
+    return min(org.page_size, max(SMALLEST_PAGE, min(wanted, LARGEST_PAGE)))  # [U] a number outside is moved inside
+
+
+# -- one record
+
+
+def create(org: Org, call: Call, name: str) -> Reply:
+    shape = known(org, name)
+    made = org.records.create(shape, call.json(), org.now())
+    location = {"Location": f"{call.base}/sobjects/{shape.name}/{made}"}
+    return reply(201, {"id": made, "success": True, "errors": []}, location)
+
+
+def retrieve(org: Org, call: Call, name: str, record_id: str) -> Reply:
+    shape = known(org, name)
+    id18 = ids.canonical(record_id)
+    if id18 is None:
+        raise not_found()
+    names = _wanted(shape, call.query.get("fields"))
+    paths = tuple(soql.Path((field,), 0) for field in names)
+    where = soql.Compare(soql.Path(("Id",), 0), "=", soql.Value("text", id18, 0))
+    select = soql.Select(paths, False, soql.Path((shape.name,), 0), None, where, (), None, 0)
+    plan = plans.plan(select, org.context("", call.version))
+    numbers = list(org.store.numbers(plan.numbers, plan.parameters))
+    row = org.store.get(shape, id18)
+    if not numbers or row is None:
+        raise not_found()
+    [text] = org.store.records(plan.records, plan.parameters, numbers)
+    stamp = row.get("SystemModstamp")
+    if stamp is None:
+        return Reply(200, text)
+    modified = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%f%z")
+    headers = {"Last-Modified": http_date(modified)}
+    return Reply(304, None, headers) if _unchanged(call, modified) else Reply(200, text, headers)
+
+
+def _wanted(shape: Object, fields: str | None) -> list[str]:
+    if fields is None:
+        return [field.name for field in shape.fields if field.type in STORED | COMPOUND]
+    names = []
+    for name in [*fields.split(","), "Id"]:  # the id comes back whether asked for or not
+        field = shape.field(name.strip())
+        if field is None:
+            raise ApiError(400, "INVALID_FIELD", f"No such column '{name.strip()}' on sobject of type {shape.name}")
+        if field.name not in names:
+            names.append(field.name)
+    return names
+
+
+def update(org: Org, call: Call, name: str, record_id: str) -> Reply:
+    shape = known(org, name)
+    given = call.json()
+    org.records.update(shape, own_id(shape, record_id), given, org.now())
+    return Reply(204)
+
+
+def delete(org: Org, call: Call, name: str, record_id: str) -> Reply:
+    shape = known(org, name)
+    org.records.delete(shape, own_id(shape, record_id), org.now())
+    return Reply(204)
+
+
+def own_id(shape: Object, text: str) -> str:
+    found = ids.canonical(text)
+    if found is None or not found.startswith(shape.prefix):
+        message = f"{shape.label} ID: id value of incorrect type: {text}"  # [U] sentence
+        raise ApiError(400, "MALFORMED_ID", message, ("Id",))
+    return found
+
+
+def known(org: Org, name: str) -> Object:
+    shape = org.schema.object(name)
+    if shape is None:
+        raise not_found()
+    return shape

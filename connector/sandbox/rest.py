@@ -1,0 +1,246 @@
+"""One HTTP request -> one reply: version, session, bill, fault, then the resource from the table below.
+
+The table is the surface. What Salesforce has and the org does not answers 501; what neither has answers 404.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from connector.sandbox import composite, plans, resources, soql
+from connector.sandbox.calls import Call, Reply, Request, Trace, refusal, reply
+from connector.sandbox.errors import ApiError, HangUp, OAuthError, not_emulated, not_found
+from connector.sandbox.faults import Verb
+from connector.sandbox.org import Org
+from connector.sandbox.sessions import ORG_ID, USER_ID
+from connector.sandbox.urls import parameters, resource, versions
+
+log = logging.getLogger("connector.sandbox")
+
+Handler = Callable[..., Reply]
+Touches = Callable[..., frozenset[str]]
+_NOTHING: frozenset[str] = frozenset()
+
+
+def answer(org: Org, request: Request) -> Reply:
+    """Raises HangUp where the connection is to be dropped instead."""
+    with org.store.lock:
+        billed = org.billing.total
+        try:
+            made = _answer(org, request)
+        except ApiError as refused:
+            made = refusal(refused)
+        except OAuthError as refused:
+            made = reply(refused.status, refused.body())
+        finally:
+            org.calls.append((request.method, request.path, org.billing.total > billed))
+        return made
+
+
+def _answer(org: Org, request: Request) -> Reply:
+    path = request.path.removesuffix("/")
+    if path in _OPEN:
+        return _OPEN[path](org, request)
+    if path.startswith(("/services/Soap", "/services/async", "/services/oauth2", "/id/", "/services/apexrest")):
+        raise not_emulated(path)
+    found = resource(request.path)
+    if found is None:
+        raise not_found()
+    version, segments = found
+    session = org.sessions.find(request.headers, org.now())
+    query = parameters(request.query)
+    method = query.get("_HttpMethod", request.method) if request.method == "POST" else request.method
+    trace = Trace()
+    call = Call(method, version, segments, query, request.headers, request.body, session, trace)
+    try:
+        org.billing.charge(org.now())
+        with org.store.transaction():  # what is dropped before it was applied leaves nothing behind
+            made = perform(org, call)
+    except ApiError as refused:
+        made = refusal(refused)
+    if trace.hang_up:
+        raise HangUp
+    return Reply(made.status, _pretty(request, made), {**made.headers, **org.billing.header(org.now())})
+
+
+def _pretty(request: Request, made: Reply) -> str | None:
+    if made.text is None or request.headers.get("x-prettyprint") not in ("1", "true") or "Content-Type" in made.headers:
+        return made.text
+    return json.dumps(json.loads(made.text), indent=2, separators=(",", " : "), ensure_ascii=False)
+
+
+def perform(org: Org, call: Call) -> Reply:
+    """One resource, with the faults that were asked for; a refusal undoes what it had begun."""
+    try:
+        route, arguments = _match(call)
+        fault = org.faults.take(route.touches(org, call, *arguments), _verb(call))
+        if fault is not None and fault.status == "timeout":
+            raise HangUp
+        if fault is not None and fault.status != "lost_reply":
+            raise fault.error()
+        call.trace.hang_up |= fault is not None
+        with org.store.transaction():
+            return route.handler(org, call, *arguments)
+    except ApiError as refused:
+        return refusal(refused)
+    except HangUp:
+        raise
+    except Exception:
+        log.exception("the sandbox org failed on %s %s", call.method, "/".join(call.segments))
+        message = "An unexpected error occurred"
+        return refusal(ApiError(500, "UNKNOWN_EXCEPTION", message))
+
+
+def _verb(call: Call) -> Verb:
+    reads = call.method in ("GET", "HEAD") or (call.segments == ("composite",) and composite.only_reads(call))
+    return "read" if reads else "write"
+
+
+# -- without a bill
+
+
+def _token(org: Org, request: Request) -> Reply:
+    if request.method != "POST":
+        raise _not_allowed(request.method, {"POST"})
+    return reply(200, org.sessions.grant(request.headers, request.body, org.now(), request.origin))
+
+
+def _versions(org: Org, request: Request) -> Reply:
+    if request.method not in ("GET", "HEAD"):
+        raise _not_allowed(request.method, {"GET", "HEAD"})
+    return reply(200, versions())
+
+
+def _userinfo(org: Org, request: Request) -> Reply:
+    org.sessions.find(request.headers, org.now())
+    base = f"{request.origin}/services/data/v{{version}}/"
+    urls = {"rest": base, "sobjects": f"{base}sobjects/", "query": f"{base}query/"}
+    info = {"sub": f"{request.origin}/id/{ORG_ID}/{USER_ID}", "user_id": USER_ID, "organization_id": ORG_ID}
+    return reply(200, {**info, "zoneinfo": "GMT", "urls": urls})
+
+
+_OPEN: dict[str, Callable[[Org, Request], Reply]] = {
+    "/services/oauth2/token": _token,
+    "/services/oauth2/userinfo": _userinfo,
+    "/services/data": _versions,
+}
+
+# -- which objects a call touches: faults are asked for by object
+
+
+def _no_object(org: Org, call: Call, *_: str) -> frozenset[str]:
+    return _NOTHING
+
+
+def _named(org: Org, call: Call, name: str, *_: str) -> frozenset[str]:
+    shape = org.schema.object(name)
+    return frozenset({shape.name}) if shape else _NOTHING
+
+
+def _queried(org: Org, call: Call) -> frozenset[str]:
+    try:
+        return plans.objects(soql.parse(call.query.get("q", "")), org.schema)
+    except ApiError:
+        return _NOTHING
+
+
+def _followed(org: Org, call: Call, locator: str) -> frozenset[str]:
+    snapshot, _ = org.cursors.find(locator)
+    return frozenset({snapshot.plan.object.name}) if snapshot else _NOTHING
+
+
+def _collected(org: Org, call: Call, *_: str) -> frozenset[str]:
+    try:
+        records = call.json().get("records")
+    except ApiError:
+        return _NOTHING
+    listed = records if isinstance(records, list) else []
+    names = {composite.type_name(record) for record in listed if isinstance(record, dict)}
+    return frozenset(shape.name for name in names if (shape := org.schema.object(name)))
+
+
+# -- the surface
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    pattern: tuple[str, ...]  # {} stands for any one segment
+    handler: Handler
+    touches: Touches = _no_object
+
+
+def _route(method: str, path: str, handler: Handler, touches: Touches = _no_object) -> Route:
+    return Route(method, tuple(path.split("/")) if path else (), handler, touches)
+
+
+def _composite(org: Org, call: Call) -> Reply:
+    return composite.composite(org, call, perform)
+
+
+ROUTES = (
+    _route("GET", "", resources.resource_map),
+    _route("GET", "sobjects", resources.describe_global),
+    _route("GET", "sobjects/{}", resources.object_summary, _named),
+    _route("POST", "sobjects/{}", resources.create, _named),
+    _route("GET", "sobjects/{}/describe", resources.describe_object, _named),
+    _route("GET", "sobjects/{}/{}", resources.retrieve, _named),
+    _route("PATCH", "sobjects/{}/{}", resources.update, _named),
+    _route("DELETE", "sobjects/{}/{}", resources.delete, _named),
+    _route("GET", "query", resources.query, _queried),
+    _route("GET", "query/{}", resources.query_more, _followed),
+    _route("GET", "queryAll", resources.query_all, _queried),
+    _route("GET", "queryAll/{}", resources.query_more, _followed),
+    _route("POST", "composite", _composite),
+    _route("POST", "composite/sobjects", composite.create_records, _collected),
+    _route("PATCH", "composite/sobjects", composite.update_records, _collected),
+)
+
+_REFUSED_METHODS = frozenset({("GET", "composite"), ("GET", "composite/sobjects"), ("DELETE", "composite/sobjects")})
+# The first segments that Salesforce answers and the org does not; with the record resources below them.
+_MISSING = frozenset(
+    "actions analytics appMenu async-queries chatter compactLayouts connect consent event eventSchema flexipage folders "
+    "jobs jsonxform knowledgeManagement limits localizedvalue metadata parameterizedSearch parcel payments process "
+    "quickActions recent search sobjects support tabs theme tooling ui-api wave composite".split()
+)
+_OBJECT_RESOURCES = frozenset("updated deleted listviews quickActions defaultValues events relevantItems".split())
+
+
+def _match(call: Call) -> tuple[Route, tuple[str, ...]]:
+    method = "GET" if call.method == "HEAD" else call.method
+    path = "/".join(call.segments)
+    if (method, path) in _REFUSED_METHODS:
+        raise not_emulated(f"{method} {path}")
+    if call.segments[:1] == ("sobjects",) and len(call.segments) == 3 and call.segments[2] in _OBJECT_RESOURCES:
+        raise not_emulated(f"sobjects/X/{call.segments[2]}")
+    here = [route for route in ROUTES if _fits(route.pattern, call.segments)]
+    exact = [route for route in here if route.pattern == call.segments] or [
+        route for route in here if route.pattern.count("{}") == min(found.pattern.count("{}") for found in here)
+    ]
+    for route in exact:
+        if route.method == method:
+            return route, tuple(part for mark, part in zip(route.pattern, call.segments, strict=True) if mark == "{}")
+    if exact:
+        raise _not_allowed(call.method, {route.method for route in exact})
+    if call.segments[:1] and call.segments[0] in _MISSING and "" not in call.segments:
+        raise not_emulated(_shown(call.segments))
+    raise not_found()
+
+
+def _shown(segments: tuple[str, ...]) -> str:
+    if segments[0] == "sobjects":
+        return "sobjects/X/" + ("describe/..." if segments[2:3] == ("describe",) else "by external id or relationship")
+    return "/".join(segments[:2])
+
+
+def _fits(pattern: tuple[str, ...], segments: tuple[str, ...]) -> bool:
+    return len(pattern) == len(segments) and all(
+        mark == part or (mark == "{}" and part != "") for mark, part in zip(pattern, segments, strict=True)
+    )
+
+
+def _not_allowed(method: str, allowed: set[str]) -> ApiError:
+    listed = ",".join(sorted(allowed))
+    message = f"HTTP Method '{method}' not allowed. Allowed are {listed}"
+    return ApiError(405, "METHOD_NOT_ALLOWED", message, headers={"Allow": listed})

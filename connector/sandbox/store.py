@@ -1,0 +1,132 @@
+"""Rows of stored values <-> SQLite, one table per object; the file keeps an org across restarts.
+
+Column "#" is the row number: it orders rows by creation, makes new ids and is what a query's snapshot consists of.
+One connection behind one lock: SQLite does the work outside Python, and one writer is what makes answers reproducible.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from connector.sandbox import ids
+from connector.sandbox.schema import Object, Schema
+
+Row = dict[str, str | None]
+
+
+class Store:
+    def __init__(self, schema: Schema, path: str | Path | None = None) -> None:
+        self.lock = threading.RLock()
+        self.depth = 0
+        self.overflow: Callable[[int, str], str] = _no_overflow
+        self.connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+        self.connection.create_function("fold", 1, _fold, deterministic=True)
+        self.connection.create_function("overflow", 2, lambda place, parent: self.overflow(place, parent))
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        with self.transaction():
+            self.connection.execute('CREATE TABLE IF NOT EXISTS "#meta" (key TEXT PRIMARY KEY, value TEXT)')
+            for shape in schema.objects.values():
+                self._table(shape)
+
+    def close(self) -> None:
+        with self.lock:
+            self.connection.close()
+
+    def _table(self, shape: Object) -> None:
+        columns = ", ".join(f'"{field.name}" TEXT' for field in shape.stored if field.name != "Id")
+        self.connection.execute(
+            f'CREATE TABLE IF NOT EXISTS "{shape.name}" '
+            f'("#" INTEGER PRIMARY KEY AUTOINCREMENT, "Id" TEXT NOT NULL UNIQUE, {columns})'
+        )
+        present = {row[1] for row in self.connection.execute(f'PRAGMA table_info("{shape.name}")')}
+        for field in shape.stored:  # a shape may have grown since the file was written
+            if field.name not in present:
+                self.connection.execute(f'ALTER TABLE "{shape.name}" ADD COLUMN "{field.name}" TEXT')
+        for field in shape.stored:
+            if field.type == "reference" or field.name == "SystemModstamp":
+                name = f"{shape.name} {field.name}"
+                self.connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON "{shape.name}" ("{field.name}")')
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Nests; an exception undoes what was done inside."""
+        with self.lock:
+            self.depth += 1
+            begin, commit, undo = (
+                ("BEGIN", "COMMIT", "ROLLBACK")
+                if self.depth == 1
+                else (f"SAVEPOINT s{self.depth}", f"RELEASE s{self.depth}", f"ROLLBACK TO s{self.depth}")
+            )
+            self.connection.execute(begin)
+            try:
+                yield
+            except BaseException:
+                self.connection.execute(undo)
+                if self.depth > 1:
+                    self.connection.execute(commit)
+                raise
+            else:
+                self.connection.execute(commit)
+            finally:
+                self.depth -= 1
+
+    # -- rows
+
+    def new_id(self, shape: Object) -> str:
+        last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (shape.name,)).fetchone()
+        number = (last[0] if last else 0) + 1
+        while self.exists(shape, ids.make(shape.prefix, number)):
+            number += 1
+        return ids.make(shape.prefix, number)
+
+    def exists(self, shape: Object, id18: str) -> bool:
+        return self.connection.execute(f'SELECT 1 FROM "{shape.name}" WHERE "Id" = ?', (id18,)).fetchone() is not None
+
+    def get(self, shape: Object, id18: str) -> Row | None:
+        names = [field.name for field in shape.stored]
+        listed = ", ".join(f'"{name}"' for name in names)
+        row = self.connection.execute(f'SELECT {listed} FROM "{shape.name}" WHERE "Id" = ?', (id18,)).fetchone()
+        return None if row is None else dict(zip(names, row, strict=True))
+
+    def insert(self, shape: Object, row: Mapping[str, str | None]) -> None:
+        listed = ", ".join(f'"{name}"' for name in row)
+        marks = ", ".join("?" * len(row))
+        self.connection.execute(f'INSERT INTO "{shape.name}" ({listed}) VALUES ({marks})', tuple(row.values()))
+
+    def update(self, shape: Object, id18: str, row: Mapping[str, str | None]) -> None:
+        if row:
+            listed = ", ".join(f'"{name}" = ?' for name in row)
+            self.connection.execute(f'UPDATE "{shape.name}" SET {listed} WHERE "Id" = ?', (*row.values(), id18))
+
+    # -- queries
+
+    def numbers(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[int]:
+        return (row[0] for row in self.connection.execute(sql, parameters))
+
+    def records(self, sql: str, parameters: Mapping[str, Any], page: Sequence[int]) -> list[str]:
+        rows = self.connection.execute(sql, {**parameters, "page": json.dumps(list(page))}).fetchall()
+        rows.sort(key=lambda row: row[0])  # in order already: the page drives the loop, but SQL does not promise it
+        return [row[1] for row in rows]
+
+    # -- small facts that outlive a restart
+
+    def meta(self, key: str) -> str | None:
+        row = self.connection.execute('SELECT value FROM "#meta" WHERE key = ?', (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        self.connection.execute('INSERT OR REPLACE INTO "#meta" VALUES (?, ?)', (key, value))
+
+
+def _fold(text: str | None) -> str | None:
+    """Text compares in any letter case (2.2)."""
+    return None if text is None else text.casefold()
+
+
+def _no_overflow(place: int, parent: str) -> str:
+    raise AssertionError(f"sub-select {place} of {parent} outside a query")
