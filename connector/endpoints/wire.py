@@ -107,7 +107,7 @@ class Wire:
     def __init__(
         self, origin: str, *, transport: Transport | None = None, deadline: float = 120.0, limit: int = 128 << 20
     ) -> None:
-        self.origin = _address(origin)
+        self.origin = _address(origin).copy_with(path="/", query=None, fragment=None)
         if self.origin.scheme != "https" and not (self.origin.scheme == "http" and loopback(self.origin.host)):
             raise SetupError(f"{origin}: only https addresses are called (http only on this machine, at 127.0.0.1)")
         self._deadline = deadline
