@@ -23,10 +23,6 @@ _STEP = re.compile(r"\[(\d+)\]|\.(\w+)", re.ASCII)
 Perform = Callable[[Org, Call], Reply]
 
 
-class _RolledBack(Exception):  # noqa: N818  a way out of a transaction, not an error
-    """Undo what the transaction did."""
-
-
 # -- composite
 
 
@@ -36,19 +32,17 @@ def composite(org: Org, call: Call, perform: Perform) -> Reply:
     _limits(entries)
     results: list[dict[str, Any]] = []
     every = body.get("allOrNone") is True
-    try:
-        with org.store.transaction():
-            answered: dict[str, Any] = {}
-            for entry in entries:
-                result = _subrequest(org, call, entry, answered, perform)
-                results.append(result)
-                answered[entry["referenceId"]] = json.loads(result["body"]) if result["httpStatusCode"] < 300 else None
-            if every and any(result["httpStatusCode"] >= 400 for result in results):
-                raise _RolledBack
-    except _RolledBack:
-        # The one that failed keeps its error, all others are reported as undone.
-        first = next(place for place, result in enumerate(results) if result["httpStatusCode"] >= 400)
-        results = [result if place == first else _halted(result) for place, result in enumerate(results)]
+    answered: dict[str, str] = {}  # as text: a page of records is parsed only where something refers to it
+    with org.store.transaction() as work:
+        for entry in entries:
+            result = _subrequest(org, call, entry, answered, perform)
+            results.append(result)
+            if result["httpStatusCode"] < 300:
+                answered[entry["referenceId"]] = result["body"]
+        failed = [place for place, result in enumerate(results) if result["httpStatusCode"] >= 400]
+        work.undo = every and bool(failed)
+    if work.undo:  # the one that failed keeps its error, all others are reported as undone
+        results = [result if place == failed[0] else _halted(result) for place, result in enumerate(results)]
     listed = ",".join(_written(result) for result in results)
     return Reply(200, f'{{"compositeResponse":[{listed}]}}')
 
@@ -80,18 +74,13 @@ def _heavy(url: str) -> bool:
 
 
 def _subrequest(
-    org: Org, call: Call, entry: dict[str, Any], answered: Mapping[str, Any], perform: Perform
+    org: Org, call: Call, entry: dict[str, Any], answered: Mapping[str, str], perform: Perform
 ) -> dict[str, Any]:
     try:
         url = _filled(entry["url"], answered)
         body = _filled(entry.get("body"), answered)
         path, query = split_url(url)
-        found = resource(path)
-        if found is None:
-            raise ApiError(400, "INVALID_INPUT", f"The url of a subrequest begins with /services/data/: {url}")  # [U]
-        version, segments = found
-        if segments[:1] == ("composite",) and segments[1:2] != ("sobjects",):
-            raise ApiError(400, "INVALID_INPUT", "A composite request holds no other composite request")  # [U]
+        version, segments = _target(path)
     except ApiError as refused:
         return _result(entry, Reply(refused.status, dumped(refused.body())))
     content = b"" if body is None else dumped(body).encode("utf-8", "surrogatepass")
@@ -100,6 +89,15 @@ def _subrequest(
     ]
     inner = Call(entry["method"].upper(), version, segments, query, headers, content, call.session, call.trace)
     return _result(entry, perform(org, inner))
+
+
+def _target(path: str) -> tuple[str, tuple[str, ...]]:
+    found = resource(path)
+    if found is None:
+        raise ApiError(400, "INVALID_INPUT", f"The url of a subrequest begins with /services/data/: {path}")  # [U]
+    if found[1][:1] == ("composite",) and found[1][1:2] != ("sobjects",):
+        raise ApiError(400, "INVALID_INPUT", "A composite request holds no other composite request")  # [U]
+    return found
 
 
 def _result(entry: dict[str, Any], answer: Reply) -> dict[str, Any]:
@@ -124,7 +122,7 @@ def _halted(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "body": error, "httpHeaders": {}, "httpStatusCode": 400}
 
 
-def _filled(value: Any, answered: Mapping[str, Any]) -> Any:
+def _filled(value: Any, answered: Mapping[str, str]) -> Any:
     """@{ref.id} and @{ref.records[0].Id} replaced by what the subrequest ref answered."""
     if isinstance(value, dict):
         return {key: _filled(each, answered) for key, each in value.items()}
@@ -138,8 +136,8 @@ def _filled(value: Any, answered: Mapping[str, Any]) -> Any:
     return _REFERENCE.sub(lambda found: str(_referred(found, answered)), value)
 
 
-def _referred(found: re.Match[str], answered: Mapping[str, Any]) -> Any:
-    value = answered.get(found[1])
+def _referred(found: re.Match[str], answered: Mapping[str, str]) -> Any:
+    value: Any = json.loads(answered.get(found[1], "null"))
     for index, key in _STEP.findall(found[2]):
         if index:
             value = value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
@@ -200,13 +198,10 @@ def _collection(org: Org, call: Call, save: Callable[[dict[str, Any]], str]) -> 
     if _chunks(records) > MAX_CHUNKS:
         raise ApiError(400, "LIMIT_EXCEEDED", f"more than {MAX_CHUNKS} chunks of one type")  # [U] code and sentence
     every = body.get("allOrNone") is True
-    results: list[dict[str, Any]] = []
-    try:
-        with org.store.transaction():
-            results = [_saved(org, record, save) for record in records]
-            if every and not all(result["success"] for result in results):
-                raise _RolledBack
-    except _RolledBack:
+    with org.store.transaction() as work:
+        results = [_saved(org, record, save) for record in records]
+        work.undo = every and not all(result["success"] for result in results)
+    if work.undo:
         results = [_undone() if result["success"] else result for result in results]
     return reply(200, results)
 

@@ -12,6 +12,7 @@ from typing import Any
 from connector.sandbox import ids, periods, soql, values
 from connector.sandbox.errors import ApiError, not_emulated
 from connector.sandbox.schema import COMPOUND, ID, NUMBER, STORED, TEXT, Field
+from connector.sandbox.tokens import layout, malformed
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Conditions:
             first, end = periods.days(value.text, self.today)
         except (OverflowError, ValueError):
             sentence = f"date literal out of range: {value.text}"  # [U]
-            raise soql.malformed(self.query, value.at, sentence) from None
+            raise malformed(self.query, value.at, sentence) from None
         tail = "" if column.field.type == "date" else "T00:00:00.000+0000"
         return first.isoformat() + tail, end.isoformat() + tail
 
@@ -156,7 +157,7 @@ class Conditions:
         field = column.field
         if field.long_text or field.type in COMPOUND or not field.filterable:
             sentence = f"field '{field.name}' can not be filtered in a query call"
-            raise ApiError(400, "INVALID_FIELD", soql.layout(self.query, path.at, sentence))
+            raise ApiError(400, "INVALID_FIELD", layout(self.query, path.at, sentence))
         if field.type not in STORED:
             raise not_emulated(f"A filter on a field of type {field.type}")
         return column
@@ -177,19 +178,17 @@ class Conditions:
         if field.type == value.kind and value.kind in ("date", "datetime"):
             found = (values.day if value.kind == "date" else values.instant)(value.text)
             if found is None:
-                raise soql.malformed(self.query, value.at, f"Invalid date: {value.text}")  # [U] wording
+                raise malformed(self.query, value.at, f"Invalid date: {value.text}")  # [U] wording
             return found
         raise self._wrong_type(field, path)
 
     def _wrong_type(self, field: Field, path: soql.Path) -> ApiError:
         kind, quotes = _wanted(field)
         sentence = f"value of filter criterion for field '{field.name}' must be of type {kind} and should {quotes}be enclosed in quotes"
-        return ApiError(
-            400, "INVALID_FIELD", soql.layout(self.query, path.at, sentence)
-        )  # [U] wording as commonly seen
+        return ApiError(400, "INVALID_FIELD", layout(self.query, path.at, sentence))  # [U] wording as commonly seen
 
     def _wrong_operator(self, path: soql.Path, sentence: str) -> ApiError:
-        return ApiError(400, "INVALID_QUERY_FILTER_OPERATOR", soql.layout(self.query, path.at, sentence))
+        return ApiError(400, "INVALID_QUERY_FILTER_OPERATOR", layout(self.query, path.at, sentence))
 
 
 def _wanted(field: Field) -> tuple[str, str]:

@@ -26,15 +26,20 @@ def answer(org: Org, request: Request, client: str | None) -> Reply:
         known = ", ".join(f"{method} /sandbox/{word}{'/NAME' if named else ''}" for method, word, named in _VERBS)
         return reply(404, {"error": f"the control channel knows {known}"})
     try:
-        body = json.loads(request.body or b"{}")
-        if not isinstance(body, dict):
-            raise TypeError("the body is a JSON object")
+        body = _body(request)
         with org.store.lock:
             return reply(200, handler(org, body, name))
     except KeyError as missing:
         return reply(400, {"error": f"the body lacks {missing.args[0]!r}"})
     except (ValueError, TypeError, RecursionError) as wrong:
         return reply(400, {"error": str(wrong)})
+
+
+def _body(request: Request) -> Body:
+    found = json.loads(request.body or b"{}")
+    if not isinstance(found, dict):
+        raise TypeError("the body is a JSON object")
+    return found
 
 
 def _is_loopback(client: str | None) -> bool:
@@ -69,7 +74,7 @@ def _clock(org: Org, body: Body, _: str) -> Any:
     return {"now": org.now().isoformat()}
 
 
-def _revoke(org: Org, body: Body, _: str) -> Any:
+def _revoke(org: Org, _body: Body, _: str) -> Any:
     org.revoke_tokens()
     return {"ok": True}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from connector.sandbox.errors import ApiError
+from connector.sandbox.errors import ApiError, HangUp
 
 Verb = Literal["read", "write", "any"]
 Status = int | Literal["lost_reply", "timeout"]
@@ -35,8 +35,15 @@ class Fault:
     def matches(self, objects: frozenset[str], verb: Verb) -> bool:
         return (self.object is None or self.object in objects) and self.verb in ("any", verb)
 
-    def error(self) -> ApiError:
-        status = self.status if isinstance(self.status, int) else 500
+    def strike(self) -> None:
+        """Raise what the request ends with; a lost reply lets it be applied first."""
+        if self.status == "lost_reply":
+            return
+        if self.status == "timeout":
+            raise HangUp
+        raise self._error(int(self.status))
+
+    def _error(self, status: int) -> ApiError:
         code, message = _BODIES.get(status, ("UNKNOWN_EXCEPTION", "An unexpected error occurred"))
         return ApiError(status, self.code or code, self.message or message)
 

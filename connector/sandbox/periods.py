@@ -6,6 +6,14 @@ fiscal year in January, as in an org with default settings [U].
 
 from datetime import date, timedelta
 
+_UNITS = ("week", "month", "quarter", "year", "fiscal_quarter", "fiscal_year")
+NAMES = frozenset({"today", "yesterday", "tomorrow", "last_90_days", "next_90_days"}) | {
+    f"{which}_{unit}" for which in ("this", "last", "next") for unit in _UNITS
+}
+COUNTED = frozenset(f"{which}_n_{unit}s" for which in ("last", "next") for unit in ("day", *_UNITS)) | {
+    f"n_{unit}s_ago" for unit in ("day", *_UNITS)
+}
+
 Range = tuple[date, date]  # from the first day up to, not including, the second
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from connector.sandbox import soql
 from connector.sandbox.conditions import Column, Conditions, Parameters, subject_of
 from connector.sandbox.errors import ApiError, not_emulated
-from connector.sandbox.schema import COMPOUND, STORED, Child, Field, Object, Schema
+from connector.sandbox.schema import COMPOUND, STORED, Child, Field, Object, Schema, words
+from connector.sandbox.tokens import layout, malformed
 from connector.sandbox.values import as_json
 
 MAX_PARENTS = 5
@@ -33,7 +34,7 @@ _HINT_RELATIONSHIP = (
     "Please reference your WSDL or the describe call for the appropriate names."
 )
 # What the pseudo-object Name offers, where a lookup may lead to several objects [U: the useful part of its fields].
-_NAME_FIELDS = frozenset("id name firstname lastname email phone title username alias isactive".split())
+_NAME_FIELDS = words("id name firstname lastname email phone title username alias isactive")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class _Compiler:
         shape = self.context.schema.object(name)
         if shape is None:
             sentence = f"sObject type '{name}' is not supported. {_HINT_OBJECT}"
-            raise ApiError(400, "INVALID_TYPE", soql.layout(self.context.query, select.source.at, sentence))
+            raise ApiError(400, "INVALID_TYPE", layout(self.context.query, select.source.at, sentence))
         return shape
 
     def plan(self, scope: "_Scope", select: soql.Select, link: str | None, clauses: "_Clauses") -> Plan:
@@ -173,7 +174,7 @@ class _Compiler:
         child = parent.subselects.get(name.lower())
         if child is None:
             sentence = f"Didn't understand relationship '{name}' in FROM part of query call. {_HINT_RELATIONSHIP}"
-            raise ApiError(400, "INVALID_TYPE", soql.layout(self.context.query, select.source.at, sentence))
+            raise ApiError(400, "INVALID_TYPE", layout(self.context.query, select.source.at, sentence))
         shape = self.context.schema.object(child.object)
         if shape is None:
             raise not_emulated(f"{child.object}, whose shape the org does not have,")
@@ -213,7 +214,7 @@ class _Scope:
             column = self.resolve(item.path)
             if column.field.long_text or not column.field.sortable:
                 sentence = f"field '{column.field.name}' can not be sorted in a query call"  # [U] code
-                raise ApiError(400, "INVALID_FIELD", soql.layout(self.context.query, item.path.at, sentence))
+                raise ApiError(400, "INVALID_FIELD", layout(self.context.query, item.path.at, sentence))
             direction = "DESC" if item.descending else "ASC"
             keys.append(f"{subject_of(column)} {direction} NULLS {'LAST' if item.nulls_last else 'FIRST'}")
         # Salesforce promises no order without ORDER BY; by Id it is at least the same every time.
@@ -221,7 +222,7 @@ class _Scope:
 
     def semijoin(self, select: soql.Select) -> str:
         if len(select.items) != 1 or not isinstance(select.items[0], soql.Path):
-            raise soql.malformed(self.context.query, select.source.at, "semi-join needs exactly one field")  # [U]
+            raise malformed(self.context.query, select.source.at, "semi-join needs exactly one field")  # [U]
         if select.order or select.limit is not None or select.offset:
             raise not_emulated("ORDER BY, LIMIT or OFFSET in a semi-join")
         scope = _Scope(self.compiler, self.compiler.source(select), select)
@@ -246,13 +247,13 @@ class _Scope:
             for column in columns:
                 self.show(column.keys, self.json(column), item.at, seen)
         if children > MAX_CHILDREN:
-            raise soql.malformed(self.context.query, 0, f"more than {MAX_CHILDREN} sub-selects")  # [U]
+            raise malformed(self.context.query, 0, f"more than {MAX_CHILDREN} sub-selects")  # [U]
         return render(root, self.context.version)
 
     def show(self, keys: tuple[str, ...], sql: str, at: int, seen: set[tuple[str, ...]]) -> None:
         if keys in seen:
             sentence = f"duplicate field selected: {keys[-1]}"
-            raise ApiError(400, "INVALID_FIELD", soql.layout(self.context.query, at, sentence))
+            raise ApiError(400, "INVALID_FIELD", layout(self.context.query, at, sentence))
         seen.add(keys)
         node = self.nodes[()]
         for depth, key in enumerate(keys[:-1]):
@@ -262,9 +263,7 @@ class _Scope:
 
     def fields(self, item: soql.Fields) -> list[Column]:
         if item.which != "standard" and (self.select.limit is None or self.select.limit > 200):
-            raise soql.malformed(
-                self.context.query, item.at, "The SOQL FIELDS function must have a LIMIT of at most 200"
-            )
+            raise malformed(self.context.query, item.at, "The SOQL FIELDS function must have a LIMIT of at most 200")
         wanted = {"all": (True, False), "custom": (True,), "standard": (False,)}[item.which]
         shown = [each for each in self.shape.fields if each.custom in wanted and each.type in STORED | COMPOUND]
         return [self.column(self.nodes[()], (), each) for each in shown]
@@ -283,7 +282,7 @@ class _Scope:
         if len(names) > 1 and names[0].lower() in self.prefixes:
             names = names[1:]
         if len(names) - 1 > MAX_PARENTS:
-            raise soql.malformed(self.context.query, path.at, f"more than {MAX_PARENTS} levels of relationship")  # [U]
+            raise malformed(self.context.query, path.at, f"more than {MAX_PARENTS} levels of relationship")  # [U]
         keys: tuple[str, ...] = ()
         for name in names[:-1]:
             keys = self.parent(keys, name, path.at)
@@ -292,7 +291,7 @@ class _Scope:
         if found is None:
             entity = "Name" if node.named else node.tables[0][0].name
             sentence = f"No such column '{names[-1]}' on entity '{entity}'. {_HINT_FIELD}"
-            raise ApiError(400, "INVALID_FIELD", soql.layout(self.context.query, path.at, sentence))
+            raise ApiError(400, "INVALID_FIELD", layout(self.context.query, path.at, sentence))
         return self.column(node, keys, found)
 
     def field(self, node: _Node, name: str) -> Field | None:
@@ -318,7 +317,7 @@ class _Scope:
         lookup = shape.parents.get(name.lower())
         if lookup is None or lookup.relationship is None:
             sentence = f"Didn't understand relationship '{name}' in field path. {_HINT_RELATIONSHIP}"
-            raise ApiError(400, "INVALID_FIELD", soql.layout(self.context.query, at, sentence))
+            raise ApiError(400, "INVALID_FIELD", layout(self.context.query, at, sentence))
         reached = (*keys, lookup.relationship)
         if reached not in self.nodes:
             targets = [found for target in lookup.reference_to if (found := self.context.schema.object(target))]

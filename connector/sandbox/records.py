@@ -1,7 +1,7 @@
 """Create, change and delete rows as a client (with Salesforce's checks) or as a fixture (without them)."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from connector.sandbox import ids, values
@@ -161,7 +161,7 @@ class Records:
             if field is None or field.type not in STORED:
                 raise ValueError(f"{shape.name} has no field {name!r} that can be given")
             try:
-                row[field.name] = values.accept(field, value)
+                row[field.name] = values.accept(field, value.isoformat() if isinstance(value, date) else value)
             except ApiError as refused:
                 raise ValueError(f"{shape.name}.{field.name}: {refused.message}") from None
         return row

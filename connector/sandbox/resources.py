@@ -15,7 +15,7 @@ SMALLEST_PAGE, LARGEST_PAGE = 200, 2_000
 _BATCH = re.compile(r"batchsize\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
-def resource_map(org: Org, call: Call) -> Reply:
+def resource_map(_org: Org, call: Call) -> Reply:
     names = ("sobjects", "query", "queryAll", "composite")  # [U] order; only what the org has
     return reply(200, {name: f"{call.base}/{name}" for name in names})
 
@@ -144,7 +144,7 @@ def update(org: Org, call: Call, name: str, record_id: str) -> Reply:
     return Reply(204)
 
 
-def delete(org: Org, call: Call, name: str, record_id: str) -> Reply:
+def delete(org: Org, _call: Call, name: str, record_id: str) -> Reply:
     shape = known(org, name)
     org.records.delete(shape, own_id(shape, record_id), org.now())
     return Reply(204)

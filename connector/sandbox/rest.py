@@ -13,6 +13,7 @@ from connector.sandbox.calls import Call, Reply, Request, Trace, refusal, reply
 from connector.sandbox.errors import ApiError, HangUp, OAuthError, not_emulated, not_found
 from connector.sandbox.faults import Verb
 from connector.sandbox.org import Org
+from connector.sandbox.schema import words
 from connector.sandbox.sessions import ORG_ID, USER_ID
 from connector.sandbox.urls import parameters, resource, versions
 
@@ -75,11 +76,9 @@ def perform(org: Org, call: Call) -> Reply:
     try:
         route, arguments = _match(call)
         fault = org.faults.take(route.touches(org, call, *arguments), _verb(call))
-        if fault is not None and fault.status == "timeout":
-            raise HangUp
-        if fault is not None and fault.status != "lost_reply":
-            raise fault.error()
-        call.trace.hang_up |= fault is not None
+        if fault is not None:
+            fault.strike()  # raises, unless only the reply is to be lost
+            call.trace.hang_up = True
         with org.store.transaction():
             return route.handler(org, call, *arguments)
     except ApiError as refused:
@@ -106,7 +105,7 @@ def _token(org: Org, request: Request) -> Reply:
     return reply(200, org.sessions.grant(request.headers, request.body, org.now(), request.origin))
 
 
-def _versions(org: Org, request: Request) -> Reply:
+def _versions(_org: Org, request: Request) -> Reply:
     if request.method not in ("GET", "HEAD"):
         raise _not_allowed(request.method, {"GET", "HEAD"})
     return reply(200, versions())
@@ -129,11 +128,11 @@ _OPEN: dict[str, Callable[[Org, Request], Reply]] = {
 # -- which objects a call touches: faults are asked for by object
 
 
-def _no_object(org: Org, call: Call, *_: str) -> frozenset[str]:
+def _no_object(_org: Org, _call: Call, *_: str) -> frozenset[str]:
     return _NOTHING
 
 
-def _named(org: Org, call: Call, name: str, *_: str) -> frozenset[str]:
+def _named(org: Org, _call: Call, name: str, *_: str) -> frozenset[str]:
     shape = org.schema.object(name)
     return frozenset({shape.name}) if shape else _NOTHING
 
@@ -145,7 +144,7 @@ def _queried(org: Org, call: Call) -> frozenset[str]:
         return _NOTHING
 
 
-def _followed(org: Org, call: Call, locator: str) -> frozenset[str]:
+def _followed(org: Org, _call: Call, locator: str) -> frozenset[str]:
     snapshot, _ = org.cursors.find(locator)
     return frozenset({snapshot.plan.object.name}) if snapshot else _NOTHING
 
@@ -199,12 +198,12 @@ ROUTES = (
 
 _REFUSED_METHODS = frozenset({("GET", "composite"), ("GET", "composite/sobjects"), ("DELETE", "composite/sobjects")})
 # The first segments that Salesforce answers and the org does not; with the record resources below them.
-_MISSING = frozenset(
+_MISSING = words(
     "actions analytics appMenu async-queries chatter compactLayouts connect consent event eventSchema flexipage folders "
     "jobs jsonxform knowledgeManagement limits localizedvalue metadata parameterizedSearch parcel payments process "
-    "quickActions recent search sobjects support tabs theme tooling ui-api wave composite".split()
+    "quickActions recent search sobjects support tabs theme tooling ui-api wave composite"
 )
-_OBJECT_RESOURCES = frozenset("updated deleted listviews quickActions defaultValues events relevantItems".split())
+_OBJECT_RESOURCES = words("updated deleted listviews quickActions defaultValues events relevantItems")
 
 
 def _match(call: Call) -> tuple[Route, tuple[str, ...]]:

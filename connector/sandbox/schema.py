@@ -18,6 +18,10 @@ COMPOUND = frozenset({"address", "location"})
 STORED = TEXT | NUMBER | ID | {"boolean", "date", "datetime"}
 
 
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 @dataclass(frozen=True)
 class Field:
     name: str

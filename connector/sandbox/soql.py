@@ -8,45 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal as OneOf
 
+from connector.sandbox import periods
 from connector.sandbox.errors import ApiError, not_emulated
+from connector.sandbox.schema import words
+from connector.sandbox.tokens import Token, malformed, tokens, unescaped
 
 MAX_QUERY = 100_000
-MAX_LITERAL = 4_000
 MAX_DEPTH = 50  # [U] the org's own guard against absurd nesting; a real limit is not published
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>\s+)
-  | (?P<datetime>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))
-  | (?P<date>\d{4}-\d\d-\d\d)(?![\w-])
-  | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)
-  | (?P<text>'(?:[^'\\]|\\.)*')
-  | (?P<period>[A-Za-z_]+:\d+)
-  | (?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)
-  | (?P<mark><=|>=|!=|<>|[=<>(),:])
-    """,
-    re.VERBOSE | re.ASCII | re.DOTALL,
-)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
-_WINDOW = 30
-
-_CLAUSES = frozenset("where with group having order limit offset for using all".split())
-_AGGREGATES = frozenset("count min max sum avg count_distinct".split())
-_FUNCTIONS = frozenset("tolabel format convertcurrency convertTimezone distance grouping".lower().split())
-PERIODS = frozenset("today yesterday tomorrow last_90_days next_90_days".split()) | frozenset(
-    f"{which}_{unit}"
-    for which in ("this", "last", "next")
-    for unit in ("week", "month", "quarter", "year", "fiscal_quarter", "fiscal_year")
-)
-COUNTED_PERIODS = frozenset(
-    f"{which}_n_{unit}"
-    for which in ("last", "next")
-    for unit in ("days", "weeks", "months", "quarters", "years", "fiscal_quarters", "fiscal_years")
-) | frozenset(
-    f"n_{unit}_ago" for unit in ("days", "weeks", "months", "quarters", "years", "fiscal_quarters", "fiscal_years")
-)
-
+_CLAUSES = words("where with group having order limit offset for using all")
+_AGGREGATES = words("count min max sum avg count_distinct")
+_FUNCTIONS = words("tolabel format convertcurrency converttimezone distance grouping")
 Kind = OneOf["text", "number", "boolean", "null", "date", "datetime", "period"]
 
 
@@ -125,78 +97,30 @@ class Select:
     offset: int
 
 
-def layout(query: str, at: int, sentence: str) -> str:
-    """The message with excerpt, caret and position.
-
-    A long query is cut to about 30 characters before and after, widened to whole words: derived from the published messages of
-    several clients' threads, exact in all of those.
-    """
-    before = query[:at]
-    row, start = before.count("\n") + 1, before.rfind("\n") + 1
-    line = query[start:].split("\n", 1)[0]
-    column = at - start
-    left = max((line.rfind(sep, 0, max(column - _WINDOW, 0)) for sep in " ,"), default=-1) + 1
-    left = left if column > _WINDOW else 0
-    right = min((found for sep in " ," if (found := line.find(sep, column + _WINDOW)) >= 0), default=len(line))
-    excerpt = line[left:right]
-    indent = len(excerpt) - len(excerpt.lstrip())
-    caret = " " * max(column - left - indent, 0)
-    return f"\n{excerpt[indent:]}\n{caret}^\nERROR at Row:{row}:Column:{column + 1}\n{sentence}"
-
-
-def malformed(query: str, at: int, sentence: str) -> ApiError:
-    return ApiError(400, "MALFORMED_QUERY", layout(query, at, sentence))
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-
-
-_EOF = "<EOF>"
-
-
 @lru_cache(maxsize=256)
 def parse(query: str) -> Select:
     if len(query) > MAX_QUERY:
         # [U] wording: the limit is documented, its message was not found
         raise ApiError(400, "QUERY_TOO_COMPLICATED", f"SOQL statements cannot be longer than {MAX_QUERY} characters")
-    parser = _Parser(query, _tokens(query))
+    parser = _Parser(query, tokens(query))
     select = parser.select(0)
     parser.expect_end()
     return select
 
 
-def _tokens(query: str) -> list[_Token]:
-    tokens, at = [], 0
-    while at < len(query):
-        found = _TOKEN.match(query, at)
-        if found is None:
-            if query[at] == "'":
-                raise malformed(query, at, f"line 1:{len(query)} mismatched character '{_EOF}' expecting '''")  # [U]
-            raise malformed(query, at, f"unexpected token: '{query[at]}'")
-        kind = found.lastgroup or ""
-        if kind != "space":
-            tokens.append(_Token(kind, found[0], at))
-        at = found.end()
-    return [*tokens, _Token("end", _EOF, len(query))]
-
-
 class _Parser:
     """Recursive descent; every method reads one thing and leaves the position behind it."""
 
-    def __init__(self, query: str, tokens: list[_Token]) -> None:
+    def __init__(self, query: str, tokens: list[Token]) -> None:
         self.query, self.tokens, self.position = query, tokens, 0
 
     # -- reading tokens
 
     @property
-    def next(self) -> _Token:
+    def next(self) -> Token:
         return self.tokens[self.position]
 
-    def take(self) -> _Token:
+    def take(self) -> Token:
         token = self.next
         self.position += token.kind != "end"
         return token
@@ -251,7 +175,7 @@ class _Parser:
         return Select(items, counts, source, alias, where, order, limit, offset)
 
     def refuse_known_clauses(self) -> None:
-        for words in (
+        for clause in (
             ("with",),
             ("group", "by"),
             ("having",),
@@ -259,8 +183,8 @@ class _Parser:
             ("for", "reference"),
             ("for", "update"),
         ):
-            if self.sees(*words):
-                raise not_emulated(" ".join(words).upper())
+            if self.sees(*clause):
+                raise not_emulated(" ".join(clause).upper())
 
     def items(self, depth: int) -> "tuple[Path | Fields | Select, ...]":
         found = [self.item(depth)]
@@ -390,15 +314,15 @@ class _Parser:
         lower = token.text.lower()
         if token.kind == "text":
             self.take()
-            return Value("text", self.unescaped(token, pattern), token.at)
+            return Value("text", unescaped(self.query, token, pattern=pattern), token.at)
         if token.kind in ("number", "date", "datetime"):
             self.take()
             return Value(token.kind, token.text, token.at)  # type: ignore[arg-type]  # the three kinds just named
         if token.kind == "word" and lower in ("true", "false", "null"):
             self.take()
             return Value("null" if lower == "null" else "boolean", lower, token.at)
-        if (token.kind == "word" and lower in PERIODS) or (
-            token.kind == "period" and lower.split(":")[0] in COUNTED_PERIODS
+        if (token.kind == "word" and lower in periods.NAMES) or (
+            token.kind == "period" and lower.split(":")[0] in periods.COUNTED
         ):
             self.take()
             return Value("period", lower, token.at)
@@ -407,28 +331,6 @@ class _Parser:
         if token.kind == "word" and re.fullmatch(r"[A-Za-z]{3}\d+", token.text):
             raise not_emulated("A currency literal")
         raise self.unexpected()
-
-    def unescaped(self, token: _Token, pattern: bool) -> str:
-        body = token.text[1:-1]
-        if len(body) > MAX_LITERAL:
-            raise malformed(self.query, token.at, f"String literal is longer than {MAX_LITERAL} characters")  # [U]
-
-        def char(found: re.Match[str]) -> str:
-            code = found[1]
-            if pattern and code in "%_":
-                return f"\\{code}"
-            char = chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code)
-            if char is None:
-                raise malformed(
-                    self.query, token.at, f"Illegal character sequence '\\{code}' in string literal"
-                )  # [U] wording
-            return "\\\\" if pattern and char == "\\" else char
-
-        text = _ESCAPE.sub(char, body)
-        try:  # \ud83d\ude00 is one character written as two; half of one is no text
-            return text.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            raise malformed(self.query, token.at, "Illegal string literal: unpaired surrogate") from None  # [U]
 
     def bind(self) -> ApiError:
         return malformed(self.query, self.next.at, "Bind variables only allowed in Apex code")

@@ -5,10 +5,12 @@ One connection behind one lock: SQLite does the work outside Python, and one wri
 """
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,30 @@ from connector.sandbox.schema import Object, Schema
 Row = dict[str, str | None]
 
 
+@dataclass
+class Work:
+    undo: bool = False
+
+
 class Store:
     def __init__(self, schema: Schema, path: str | Path | None = None) -> None:
         self.lock = threading.RLock()
         self.depth = 0
         self.overflow: Callable[[int, str], str] = _no_overflow
+        if path is not None:  # rows may be personal: the file is its owner's, whatever the umask says
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         self.connection.create_function("fold", 1, _fold, deterministic=True)
-        self.connection.create_function("overflow", 2, lambda place, parent: self.overflow(place, parent))
+        self.connection.create_function("overflow", 2, self._overflowing)
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
         with self.transaction():
             self.connection.execute('CREATE TABLE IF NOT EXISTS "#meta" (key TEXT PRIMARY KEY, value TEXT)')
             for shape in schema.objects.values():
                 self._table(shape)
+
+    def _overflowing(self, place: int, parent: str) -> str:
+        return self.overflow(place, parent)
 
     def close(self) -> None:
         with self.lock:
@@ -53,8 +65,8 @@ class Store:
                 self.connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON "{shape.name}" ("{field.name}")')
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Nests; an exception undoes what was done inside."""
+    def transaction(self) -> Iterator["Work"]:
+        """Nests; an exception, or setting `undo`, undoes what was done inside."""
         with self.lock:
             self.depth += 1
             begin, commit, undo = (
@@ -63,16 +75,17 @@ class Store:
                 else (f"SAVEPOINT s{self.depth}", f"RELEASE s{self.depth}", f"ROLLBACK TO s{self.depth}")
             )
             self.connection.execute(begin)
+            work = Work()
             try:
-                yield
+                yield work
             except BaseException:
-                self.connection.execute(undo)
-                if self.depth > 1:
-                    self.connection.execute(commit)
+                work.undo = True
                 raise
-            else:
-                self.connection.execute(commit)
             finally:
+                if work.undo:
+                    self.connection.execute(undo)
+                if self.depth > 1 or not work.undo:
+                    self.connection.execute(commit)
                 self.depth -= 1
 
     # -- rows

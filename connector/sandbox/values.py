@@ -148,7 +148,7 @@ def _undeserializable(wanted: str, field: Field, value: Any) -> ApiError:
     # [U] the sentence as commonly seen (1.5), without its line and column
     token = next(name for kind, name in _TOKENS if isinstance(value, kind))
     token = "VALUE_FALSE" if value is False else token
-    shown = {dict: "{", list: "["}.get(type(value), value)
+    shown = "{" if isinstance(value, dict) else "[" if isinstance(value, list) else value
     return bad_json(
         f"Cannot deserialize instance of {wanted} from {token} value {shown} or request may be missing a required "
         f"field: {field.name}"

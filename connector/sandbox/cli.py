@@ -1,0 +1,123 @@
+"""`connector sandbox`: serve an org until Ctrl-C; change its rows from another terminal."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connector.sandbox import fixtures
+from connector.sandbox.http import serve
+from connector.sandbox.org import Org
+
+PORT = 21600
+_URL = click.option("--url", default=f"http://127.0.0.1:{PORT}", show_default=True, help="Where the org is.")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--port", default=PORT, show_default=True, help="0 takes a free one.")
+@click.option("--file", "file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the org in this file.")
+@click.option("--load", "load", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML to load.")
+@click.option("--shapes", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of shapes.")
+@click.pass_context
+def sandbox(context: click.Context, port: int, file: Path | None, load: Path | None, shapes: Path | None) -> None:
+    """A local Salesforce org on real HTTP, for trials and tests.
+
+    \b
+    The file for --load is a list of rows, each with its object and any fields, ids included:
+      - object: i360__Prospect__c
+        Id: a01P00000000001IAA
+        i360__Primary_Email__c: ann@example.com
+      - {object: Note, ParentId: a01P00000000001IAA, Title: Called}
+
+    \b
+    Or the keys objects and rows, where objects adds some of your own (field: type, or keys as describe has them):
+      objects:
+        Badge__c:
+          keyPrefix: a0Z
+          fields:
+            Name: string
+            Owner_Mail__c: email
+            Prospect__c: {type: reference, referenceTo: [i360__Prospect__c], relationshipName: Prospect__r}
+      rows:
+        - {object: Badge__c, Name: First}
+
+    true, false, null and plain numbers are typed, everything else is text: 02134, on, 2025-01-05T09:00:00Z.
+    Loading the same file again changes the rows that are there.
+    """
+    if context.invoked_subcommand is None:
+        try:
+            _serve(port, file, load, shapes or fixtures.recorded_shapes())
+        except (ValueError, OSError) as wrong:
+            raise click.ClickException(str(wrong)) from None
+
+
+def _serve(port: int, file: Path | None, load: Path | None, folder: Path) -> None:
+    fixture = fixtures.read(load) if load else fixtures.Fixture((), ())
+    org = Org([*fixtures.shapes(folder), *fixture.shapes], path=file)
+    org.load(fixture.rows)
+    try:
+        with serve(org, port=port) as url:
+            client, secret = next(iter(org.sessions.clients.items()))
+            click.echo(f"sandbox org   {url}")
+            click.echo(f"client id     {client}")
+            click.echo(f"client secret {secret}")
+            click.echo(
+                f"objects       {len(org.schema.objects)}, rows loaded {len(fixture.rows)}, kept {file or 'in memory'}"
+            )
+            click.echo("Ctrl-C stops it.")
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        click.echo("stopped")
+    finally:
+        org.close()
+
+
+@sandbox.command()
+@click.argument("object_name", metavar="OBJECT")
+@click.argument("record_id", metavar="ID")
+@click.argument("fields", metavar="FIELD=VALUE...", nargs=-1, required=True)
+@_URL
+def edit(object_name: str, record_id: str, fields: tuple[str, ...], url: str) -> None:
+    """Change a row as a user would. FIELD= clears the field."""
+    pairs = [field.partition("=") for field in fields]
+    wrong = next((name for name, mark, _ in pairs if not mark), None)
+    if wrong is not None:
+        raise click.UsageError(f"{wrong} is not FIELD=VALUE")
+    _post(url, "edit", {"object": object_name, "id": record_id, "fields": {name: value for name, _, value in pairs}})
+    click.echo(f"changed {object_name} {record_id}")
+
+
+@sandbox.command()
+@click.argument("object_name", metavar="OBJECT")
+@click.argument("record_id", metavar="ID")
+@_URL
+def delete(object_name: str, record_id: str, url: str) -> None:
+    """Put a row into the recycle bin."""
+    _post(url, "delete", {"object": object_name, "id": record_id})
+    click.echo(f"deleted {object_name} {record_id}")
+
+
+def _post(url: str, verb: str, body: Mapping[str, Any]) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError(f"{url} is not the url of an org")
+    request = urllib.request.Request(f"{url.rstrip('/')}/sandbox/{verb}", json.dumps(body).encode(), method="POST")  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310  the scheme is checked above
+            return
+    except urllib.error.HTTPError as refused:
+        with refused:
+            raise click.ClickException(_reason(refused.read())) from None
+    except OSError as unreachable:
+        raise click.ClickException(f"no sandbox org at {url}: {unreachable}") from None
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return "the org refused, without saying why"
