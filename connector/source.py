@@ -180,7 +180,9 @@ class _Builder:
         self.tree = self.value(events, next(events), (), None)
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                self.stop("several_documents", "a file holds one document; remove this --- and what follows", _span(event))
+                self.stop(
+                    "several_documents", "a file holds one document; remove this --- and what follows", _span(event)
+                )
 
     def value(self, events: Iterator[Any], event: Any, at: At, key: Span | None) -> Any:
         start = _span(event)
@@ -212,7 +214,7 @@ class _Builder:
         made: list[Any] = []
         for event in events:
             if isinstance(event, yaml.SequenceEndEvent):
-                return made, event.end_mark.index
+                return made, _span(event).end
             made.append(self.value(events, event, (*at, len(made)), None))
         raise _Stop
 
@@ -220,7 +222,7 @@ class _Builder:
         made: dict[str, Any] = {}
         for event in events:
             if isinstance(event, yaml.MappingEndEvent):
-                return made, event.end_mark.index
+                return made, _span(event).end
             span = _span(event)
             if not isinstance(event, yaml.ScalarEvent):
                 if self.text.startswith("{{", opening.start_mark.index):

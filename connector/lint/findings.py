@@ -1,0 +1,248 @@
+"""What lint says: one Finding per cause, the list of all codes, and how findings are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from connector.source import At, Source, Span
+
+Level = Literal["error", "warning", "note"]
+
+CODES: dict[str, str] = {
+    # the text
+    "unreadable_file": "the file is not there, or is not UTF-8 text",
+    "yaml_syntax": "this is not YAML",
+    "empty_file": "the file says nothing",
+    "file_too_large": "a file may have 256 KiB and 50,000 values",
+    "nested_too_deep": "nesting goes 32 levels deep at most",
+    "several_documents": "a file holds one document",
+    "alias": "aliases (*name) are not part of the language",
+    "anchor": "anchors (&name) are not part of the language",
+    "tag": "tags (!name) are not part of the language",
+    "merge_key": "merge keys (<<) are not part of the language",
+    "key_not_text": "a key must be text",
+    "duplicate_key": "a key is given twice",
+    "number_too_long": "a number has 17 digits at most; text goes in quotes",
+    "unquoted_template": "a value with {{ }} must be in quotes",
+    # the grammar
+    "unknown_key": "a key that is not part of the language here",
+    "missing_key": "a key that must be given is not",
+    "wrong_type": "a list where text is expected, text where a map is expected, and so on",
+    "unknown_word": "a word that is none of the choices",
+    "malformed": "text that does not have the form it needs: a name, a duration, an address",
+    "out_of_range": "a number, list or text that is too small or too large",
+    "unquoted_path": "a path that YAML reads as a list or a map: put it in quotes",
+    "no_form": "a field that names no form (path, first, latest, template ...)",
+    "two_forms": "a field that names two forms",
+    "misplaced_key": "a key that belongs to another form",
+    # names
+    "wrong_file_name": "the file is not called like what it holds",
+    "same_system": "home and remote are one system",
+    "unknown_object": "no object has this name",
+    "unknown_read": "no read has this name",
+    "unknown_root": "a path starts with a name that is neither a read nor an item of a list",
+    "not_watched": "a read that triggers has no watch",
+    "repeated_trigger": "two triggers start from the same read",
+    "join_order": "a join looks at a read that is not in the row yet",
+    "never_joined": "unless_joined_by names a trigger that cannot have carried the record",
+    "read_not_joined": "paths use a read that no trigger brings, so nothing fills it",
+    "unused_read": "a read that nothing uses",
+    "many_as_row": "a list of rows is used as if it were one row",
+    "row_as_many": "one row is used as if it were a list",
+    "whole_row": "a whole row stands where one value is needed",
+    "match_keys_or_link": "a match needs keys, or by: link, and not both",
+    "unknown_key_field": "a match key is no field of the record",
+    "key_not_scalar": "a match key is an object, a list, or not mapped",
+    "differs_needs_two_keys": "differs speaks of the second key, and there is only one",
+    "senseless_match": "found and missing say something that cannot happen, or nothing at all",
+    "unstable_match_key": "a match key changes when another record is joined later",
+    # values
+    "invalid_expression": "the path is not valid",
+    "unknown_function": "paths have no function of this name",
+    "invalid_template": "the template is not valid",
+    "template_not_allowed": "the template holds something that templates may not do",
+    "invalid_name": "the name of an item is already taken",
+    "required_in_list": "required cannot stand in a list",
+    "same_value": "two entries of a value map are the same when letter case does not count",
+    "jmespath_missing": "||, not_null and max do not treat blank text as missing",
+    # recorded shapes
+    "no_shape": "no shape of the object is recorded, so its fields are not checked",
+    "bad_shape": "a recorded shape cannot be read",
+    "unknown_field": "the object has no such field",
+    "below_scalar": "a step goes below a field that holds one value",
+    "not_filterable": "the field cannot be used to select or order rows",
+    "not_a_date": "the field is no date or time",
+    "not_in_picklist": "the restricted picklist does not have this value",
+    "nested_target": "a field that holds one value is given an object or a list of objects",
+    "read_only_target": "the target field cannot be written",
+    "required_field_unmapped": "a field that the target demands is never written",
+    # directions and connections
+    "one_way_object": "an object with read, triggers and write flows one way",
+    "mapping_not_found": "the mapping that is named is not there",
+    "mapping_has_errors": "the mapping that is named has errors of its own",
+    "direction_widened": "a connection wants a direction that the mapping does not allow",
+    "unknown_system": "the mapping has no system of this name",
+    "missing_system": "a system of the mapping is not given",
+    "secret_in_file": "a secret is written out",
+    "login_needs_my_domain": "this sign-in needs the org's own address (My Domain)",
+    "insecure_login": "sign-in goes over https",
+    "schedule_out_of_range": "every is shorter than 30 seconds, or longer than a day",
+    # examples
+    "unknown_row": "no row has this name",
+    "repeated_id": "two examples have the same id",
+}
+"""Every code, with one line on what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong. `at` is its place in the tree, `hint` what to write instead."""
+
+    level: Level
+    code: str
+    message: str
+    file: str
+    span: Span
+    at: At = ()
+    hint: str = ""
+
+    @property
+    def dotted(self) -> str:
+        return ".".join(map(str, self.at))
+
+    @property
+    def order(self) -> tuple[str, int, int, str, str]:
+        return (self.file, self.span.line, self.span.column, self.code, self.message)
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant: other case, a package prefix left out, a slip of the pen."""
+    pool = list(dict.fromkeys(names))
+    folded = word.casefold()
+    for name in pool:
+        if name.casefold() == folded or name.casefold().endswith("__" + folded):
+            return name
+    close = get_close_matches(word, pool, 1) or get_close_matches(folded, [name.casefold() for name in pool], 1)
+    return next((name for name in pool if close and name.casefold() == close[0].casefold()), None)
+
+
+def instead(word: str, names: Iterable[str], at_most: int = 5) -> str:
+    """The nearest name as a question, else the first of the choices."""
+    pool = [str(name) for name in names]
+    if near := nearest(word, pool):
+        return f"did you mean {near}?"
+    if not pool:
+        return "there is none to choose from"
+    return f"one of: {', '.join(pool[:at_most])}{' ...' if len(pool) > at_most else ''}"
+
+
+# ---- printing --------------------------------------------------------------------------------------------
+
+_WIDTH = 140
+_SECRETS = re.compile(
+    r"""(?ix) (?: client_?id | secret | passw(?:or)?d | token | api_?key ) \w* ["']? [ \t]* : [ \t]*
+        (?! ["']? \$\{env: | [\[{|>] ) ( "[^"\n]*"? | '[^'\n]*'? | [^\s,}\#]+ )
+      | :// (?! \$\{env: ) ( [^/?\#\s"']* : [^\s"']* @ | [^\s"']* [?&] (?: password | passwd | pwd | token ) = [^\s"']* )"""
+)
+
+
+def _secrets(source: Source) -> list[tuple[int, int]]:
+    """Ranges of the text that are never printed: what stands under `auth`, and whatever looks like a password.
+
+    Of a file that is no YAML there is no tree, so the text itself is searched, too.
+    """
+    under = [m.value for at, m in source.marks.items() if "auth" in at[:-1] and "grant" not in at]
+    written = [(s.start, s.end) for s in under if not source.text[s.start : s.end].lstrip("\"'").startswith("${env:")]
+    return written + [found.span(found.lastindex or 0) for found in _SECRETS.finditer(source.text)]
+
+
+def _shown(text: str) -> tuple[str, int]:
+    """Text for a terminal, and its width there: tabs as blanks, nothing that could steer the terminal."""
+    out, width = [], 0
+    for char in text:
+        kind = unicodedata.category(char)
+        shown = "    " if char == "\t" else "\N{REPLACEMENT CHARACTER}" if kind[0] == "C" else char
+        out.append(shown)
+        if kind not in ("Mn", "Me"):
+            width += 2 if unicodedata.east_asian_width(char) in "WF" else len(shown)
+    return "".join(out), width
+
+
+def _excerpt(source: Source, span: Span) -> tuple[str, str]:
+    """The line of a finding, and the blanks and carets that go under it."""
+    line = source.line(span.line)
+    begin = span.start - (span.column - 1)
+    first = span.column - 1
+    last = max(first + 1, min(first + span.length, len(line)))
+    chars = [*line, " "]
+    for start, end in _secrets(source):
+        start, end = max(start - begin, 0), min(end - begin, len(line))  # noqa: PLW2901
+        chars[start:end] = ["***", *[""] * (end - start - 1)] if start < end else chars[start:end]
+    cut = first - 40 if first > _WIDTH - 40 else 0
+    before, blanks = _shown("".join(["..." if cut else "", *chars[cut:first]]))
+    under, carets = _shown("".join(chars[first:last]))
+    text = (before + under + _shown("".join(chars[last:]))[0]).rstrip()
+    if len(text) > _WIDTH:
+        text, carets = text[:_WIDTH] + "...", min(carets, _WIDTH - len(before))
+    return text, " " * blanks + "^" * max(carets, 1)
+
+
+def render_text(findings: Sequence[Finding], sources: Mapping[str, Source] | Iterable[Source]) -> str:
+    """Findings for people: place, code and message, the line, a caret, and what to write instead; then a summary."""
+    files = dict(sources) if isinstance(sources, Mapping) else {source.name: source for source in sources}
+    blocks = []
+    for finding in findings:
+        place = f"{finding.file}:{finding.span.line}:{finding.span.column}"
+        block = f"{place}: {finding.level} [{finding.code}] {_shown(finding.message)[0]}\n"
+        source, hint = files.get(finding.file), _shown(finding.hint)[0]
+        if source and source.line(finding.span.line).strip():
+            line, carets = _excerpt(source, finding.span)
+            number = str(finding.span.line)
+            block += f"{number} | {line}\n{' ' * len(number)} | {carets} {hint}".rstrip() + "\n"
+        elif hint:
+            block += f"  {hint}\n"
+        blocks.append(block)
+    return "\n".join([*blocks, summary(findings, len(files)) + "\n"])
+
+
+def summary(findings: Iterable[Finding], files: int) -> str:
+    """`3 files, 0 problems`, or `2 errors, 1 warning in 1 file`; notes are no problems."""
+    count = Counter(finding.level for finding in findings)
+    notes = f", {_many(count['note'], 'note')}" if count["note"] else ""
+    if not count["error"] and not count["warning"]:
+        return f"{_many(files, 'file')}, 0 problems{notes}"
+    said = [_many(count[level], level) for level in ("error", "warning", "note") if count[level]]
+    return f"{', '.join(said)} in {_many(files, 'file')}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def render_json(findings: Iterable[Finding]) -> str:
+    """One JSON document: a list of findings."""
+    return json.dumps(
+        [
+            {
+                "file": finding.file,
+                "line": finding.span.line,
+                "column": finding.span.column,
+                "end_column": finding.span.column + finding.span.length,
+                "level": finding.level,
+                "code": finding.code,
+                "message": finding.message,
+                "hint": finding.hint,
+                "at": finding.dotted,
+            }
+            for finding in findings
+        ],
+        indent=2,
+        ensure_ascii=False,
+    )
