@@ -96,7 +96,7 @@ class Salesforce:
         for first in dict.fromkeys(column.path[0] for column in columns):
             field = shape.fields.get(first) or next((f for f in shape.fields.values() if f.relationship == first), None)
             if field is None:
-                raise Drifted(f"{words.unknown(first, shape)}; the mapping writes it")
+                raise Drifted(f"cannot be written: {words.unknown(first, shape)}")
             if not (field.createable or field.updateable):
                 why = "is calculated" if field.calculated else "may not be written by the integration user"
                 raise Drifted(f"{name}.{first} {why}; the mapping writes it")

@@ -151,7 +151,7 @@ def gone(query: Query, shapes: Shapes) -> Drifted | None:
         for name, step in _hops(path, query.object, shapes):
             shape = shapes.get(name or "")
             if shape and step not in names_of(shape):
-                return Drifted(f"{unknown(step, shape)}; the mapping reads {path}")
+                return Drifted(unknown(step, shape, path if "." in path else ""))
     return next((error for child in query.children.values() if (error := gone(child, shapes))), None)
 
 
@@ -159,9 +159,10 @@ def names_of(shape: Shape) -> set[str]:
     return {*shape.fields, *(each.relationship for each in shape.fields.values() if each.relationship)}
 
 
-def unknown(name: str, shape: Shape) -> str:
+def unknown(name: str, shape: Shape, path: str = "") -> str:
     near = get_close_matches(name, sorted(names_of(shape)), 1, 0.7)
-    return f"{shape.name} has no field {name}" + (f"; did you mean {near[0]}?" if near else "")
+    hint = f"did you mean {near[0]}?" if near else "check the mapping, and what the integration user may see"
+    return f"{shape.name} has no field {name}{path and f' (in {path})'}; {hint}"
 
 
 def _name(path: str) -> str:
