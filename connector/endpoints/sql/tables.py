@@ -1,0 +1,231 @@
+"""A table as it is: reflected, made or widened; and how nested values lie in its columns. Names come from here only."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from connector.endpoints.sql.columns import TYPES, Codec, codec, reflected
+from connector.errors import Drifted, Rejected, SetupError
+from connector.model import Change, Column, Row
+
+STAMPS = ("updated_at", "updated", "created_at")
+MADE = ("created_at", "created")
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`paths`: where each column lies in the nested values. `made_id`: the database numbers new rows.
+
+    `unique`: the columns of the index that marks a table as made by us, None for any other table.
+    """
+
+    label: str
+    sql: sa.Table
+    id: str
+    codecs: Mapping[str, Codec]
+    paths: Mapping[Path, str]
+    made_id: bool
+    unique: Path | None
+
+    def first(self, names: Sequence[str]) -> str | None:
+        return next((name for name in names if name in self.codecs), None)
+
+    def resolve(self, dotted: str) -> dict[str, Path]:
+        """The columns behind a path: its own, those of its group, or the JSON that it leads into."""
+        path, flat = tuple(dotted.split(".")), dotted.replace(".", "_")
+        below = {column: known for known, column in self.paths.items() if known[: len(path)] == path}
+        above = {column: known for known, column in self.paths.items() if path[: len(known)] == known}
+        if not below and not above and flat not in self.codecs:
+            raise Drifted(f"{self.label} has no column {flat!r}{near(flat, self.codecs)}")
+        return below or above or {flat: path}
+
+    def scalar(self, dotted: str) -> str:
+        columns = list(self.resolve(dotted))
+        if len(columns) != 1 or self.codecs[columns[0]].family == "json":
+            raise SetupError(f"{self.label}: {dotted!r} is not one value, so rows cannot be found or ordered by it")
+        return columns[0]
+
+    def canonical(self, values: Row, at: Path = ()) -> Row:
+        """`values` as they are read back; what a column cannot hold stays, writing it says so."""
+        out: Row = {}
+        for key, value in values.items():
+            path = (*at, key)
+            if (column := self._column(path)) is not None:
+                out[key] = value
+                with suppress(ValueError, TypeError, ArithmeticError):
+                    out[key] = None if value is None else self.codecs[column].canonical(value)
+            elif isinstance(value, dict):
+                out[key] = self.canonical(value, path)
+            else:
+                below = (
+                    [known[len(at) :] for known in self.paths if known[: len(path)] == path] if value is None else []
+                )
+                out |= builder([(known, str) for known in below])([None] * len(below)) if below else {key: value}
+        return out
+
+    def flat(self, change: Change) -> Row:
+        """The columns of a change. Absent keys stay out, a group that is None empties all of its columns."""
+        out: Row = {}
+        for column, value in self._leaves(change.values, ()):
+            if column not in self.codecs:
+                raise Drifted(f"{self.label} has no column {column!r}{near(column, self.codecs)}")
+            held = self.codecs[column]
+            try:
+                out[column] = None if value is None else held.encode(held.canonical(value))
+            except (ValueError, TypeError, ArithmeticError):
+                message = f"{self.label}: column {column} is {held.family} and cannot hold {value!r:.80}"
+                raise Rejected(message, "INVALID_VALUE", (column,)) from None
+        if change.verb == "create" and not self.made_id and out.get(self.id) is None:
+            raise Rejected(f"{self.label}: {self.id} is not given, and nothing makes it", "REQUIRED", (self.id,))
+        return out
+
+    def _column(self, path: Path) -> str | None:
+        flat = "_".join(path)
+        return self.paths.get(path) or (flat if flat in self.codecs else None)
+
+    def _leaves(self, values: Row, at: Path) -> Iterator[tuple[str, Any]]:
+        for key, value in values.items():
+            path = (*at, key)
+            if column := self._column(path):
+                yield column, value
+            elif isinstance(value, dict):
+                yield from self._leaves(value, path)
+            else:
+                below = [column for known, column in self.paths.items() if known[: len(path)] == path]
+                yield from (
+                    ((column, None) for column in below) if below and value is None else [("_".join(path), value)]
+                )
+
+
+def builder(columns: Sequence[tuple[Path, Callable[[Any], Any]]]) -> Callable[[Sequence[Any]], Row]:
+    """A function that nests the values of a result: (path, decode) of each, in order."""
+    plain = [(number, path[0], decode) for number, (path, decode) in enumerate(columns) if len(path) == 1]
+    nested = [(number, path[:-1], path[-1], decode) for number, (path, decode) in enumerate(columns) if len(path) > 1]
+
+    def build(values: Sequence[Any]) -> Row:
+        row: Row = {key: None if (value := values[number]) is None else decode(value) for number, key, decode in plain}
+        for number, groups, key, decode in nested:
+            at = row
+            for group in groups:
+                at = at.setdefault(group, {})
+            at[key] = None if (value := values[number]) is None else decode(value)
+        return row
+
+    return build
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    found = get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f" (near: {', '.join(found)})" if found else ""
+
+
+def reflect(db: Connection, system: str, name: str, columns: Sequence[Column]) -> Table | None:
+    """The table as the database describes it; `columns` say how values nest in it, and what its text means."""
+    schema, _, bare = name.rpartition(".")
+    inspector, where, sqlite = sa.inspect(db), schema or None, db.dialect.name == "sqlite"
+    if not inspector.has_table(bare, schema=where):
+        return None
+    ids = inspector.get_pk_constraint(bare, schema=where)["constrained_columns"]
+    if len(ids) != 1:
+        raise SetupError(f"{system}: table {name} has {len(ids)} primary key columns; one must say which row is which")
+    kinds = {column.name: column.kind for column in columns} | dict.fromkeys(STAMPS + MADE, "moment")
+    mapped = {column.name: column.path for column in columns}
+    codecs, made, made_id = {}, [], False
+    for column in inspector.get_columns(bare, schema=where):
+        word, type_ = column["name"], column["type"]
+        codecs[word] = codec(type_, kinds.get(word, ""), sqlite=sqlite)
+        default: list[sa.FetchedValue] = []
+        if is_id := word == ids[0]:
+            numbered = codecs[word].family == "integer"
+            made_id = numbered or column["default"] is not None
+            default = [sa.FetchedValue()] if made_id and not numbered else []
+        made.append(sa.Column(word, reflected(type_, sqlite=sqlite and not is_id), *default, primary_key=is_id))
+    marker = next((i for i in inspector.get_indexes(bare, schema=where) if i["name"] == _marker(bare)), None)
+    return Table(
+        f"{system}: table {name}",
+        sa.Table(bare, sa.MetaData(), *made, schema=where),
+        ids[0],
+        codecs,
+        {mapped.get(word, (word,)): word for word in codecs},
+        made_id,
+        tuple(str(column) for column in marker["column_names"]) if marker else None,
+    )
+
+
+def prepared(
+    db: Connection, system: str, name: str, columns: Sequence[Column], keys: Sequence[str], *, create: bool
+) -> Table:
+    """The table with all of `columns`; made, or widened if we made it. Runs in a transaction that writes."""
+    if twice := [column for column, n in Counter(column.name for column in columns).items() if n > 1]:
+        raise SetupError(f"{system}: two fields of {name} would both be column {twice[0]!r}; rename one of them")
+    if create and db.dialect.name == "postgresql":  # two that start at once both look, and both make
+        db.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(_marker(name)))))
+    found, wanted = reflect(db, system, name, columns), _wanted(name, columns)
+    if create and (found is None or found.unique):
+        _make(db, found, wanted, _unique(system, name, columns, keys))
+        found = reflect(db, system, name, columns)
+    if found is None:
+        ddl = re.sub(r"\s+", " ", str(sa.schema.CreateTable(wanted).compile(dialect=db.dialect))).strip()
+        raise SetupError(f"{unknown(db, system, name)}; set `create_tables: true`, or create it: {ddl}")
+    if missing := [column for column in wanted.columns if column.name != "id" and column.name not in found.codecs]:
+        first = f"{found.label} has no column {missing[0].name!r}{near(missing[0].name, found.codecs)}"
+        kinds = ", ".join(
+            f"ADD COLUMN {sa.schema.CreateColumn(column).compile(dialect=db.dialect)}" for column in missing
+        )
+        raise SetupError(
+            f"{first}; `create_tables: true` widens only tables made by it, so: ALTER TABLE {name} {kinds}"
+        )
+    return found
+
+
+def unknown(db: Connection, system: str, name: str) -> str:
+    inspector = sa.inspect(db)
+    return f"{system}: there is no table {name!r}{near(name, inspector.get_table_names() + inspector.get_view_names())}"
+
+
+def _wanted(name: str, columns: Sequence[Column]) -> sa.Table:
+    schema, _, bare = name.rpartition(".")
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    made = [sa.Column(column.name, TYPES[column.kind]) for column in columns if column.name != "id"]
+    id_ = sa.Column("id", number, sa.Identity(), primary_key=True)
+    # AUTOINCREMENT: the id of a deleted row must not come back, links remember it
+    return sa.Table(bare, sa.MetaData(), id_, *made, schema=schema or None, sqlite_autoincrement=True)
+
+
+def _unique(system: str, name: str, columns: Sequence[Column], keys: Sequence[str]) -> Path:
+    names = {".".join(column.path): column.name for column in columns}
+    kinds = {"id": "integer"} | {column.name: column.kind for column in columns}
+    unique = tuple(names.get(key, key) for key in keys) or ("id",)
+    for key in unique:
+        if kinds.get(key, "json") == "json":
+            why = "it is JSON, a match key is one value" if key in kinds else "the mapping does not write it"
+            raise SetupError(f"{system}: rows of {name} cannot be found by {key!r}: {why}")
+    return unique
+
+
+def _make(db: Connection, found: Table | None, wanted: sa.Table, unique: Path) -> None:
+    if found is None:
+        db.execute(sa.schema.CreateTable(wanted))
+    for column in wanted.columns if found else ():
+        if found and column.name not in found.codecs:
+            ddl = sa.schema.CreateColumn(column).compile(dialect=db.dialect)
+            db.exec_driver_sql(f"ALTER TABLE {db.dialect.identifier_preparer.format_table(wanted)} ADD COLUMN {ddl}")
+    if found is None or found.unique != unique:
+        index = sa.Index(_marker(wanted.name), *(wanted.c[key] for key in unique), unique=True)
+        if found is not None:
+            db.execute(sa.schema.DropIndex(index))
+        db.execute(sa.schema.CreateIndex(index))
+
+
+def _marker(table: str) -> str:
+    return f"uq_connector_{table}"[:63]
