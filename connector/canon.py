@@ -94,3 +94,10 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def reach(values: Any, path: tuple[str, ...]) -> Any:
+    """The value at a path of nested dicts, None when there is none."""
+    for step in path:
+        values = values.get(step) if isinstance(values, dict) else None
+    return values

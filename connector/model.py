@@ -6,6 +6,7 @@ A record's way: `Endpoint.read(queries)` yields a `Page` -> the engine makes joi
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -262,10 +263,18 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Rows of the read `name` whose fields equal values of the row so far: `on` maps field -> dotted path."""
+    """Rows of the read `name` whose fields equal values of the row so far: `on` maps field -> path, and its function."""
 
     name: str
-    on: Mapping[str, str]
+    on: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path into the joined row, compiled: as text, and as a function that gives None for what is missing."""
+
+    text: str
+    get: Callable[[Row], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +321,10 @@ class Flow:
     record: Callable[[Row, Why | None], Row | Skip]
     columns: tuple[Column, ...]
     every: timedelta | None
-    lookback: timedelta | None
+    traced: bool
+    """Whether values have to say how they came about: a value map logs what it does not name."""
     digest: str
-    """Hash of everything above that decides what is written, so that a changed mapping is noticed."""
+    """Hash of the rules, so that a changed mapping is noticed."""
 
 
 # ---- what happened ---------------------------------------------------------------------------------------
@@ -332,7 +342,7 @@ class Outcome:
     target: str | None = None
     field: str | None = None
     label: str = ""
-    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    changed: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,7 @@ class Memory:
         set whole; where nothing is prepared, `replace` sets top-level values and `update` merges dicts all the way down.
         """
         with self._lock:
-            answers = [self._call(c.object, "write", _verb(c), self._known(c) | c.values) for c in changes]
-            return [self._write(change, answer) for change, answer in zip(changes, answers, strict=True)]
+            return [self._write(change) for change in changes]
 
     def close(self) -> None:
         pass
@@ -210,8 +209,9 @@ class Memory:
     def _known(self, change: Change) -> Row:
         return self._tables.get(change.object, {}).get(self._id(self._id_column(change.object), change.id), {})
 
-    def _write(self, change: Change, answer: int | str | None) -> Written:
+    def _write(self, change: Change) -> Written:
         self._called(f"write:{change.object}")
+        answer = self._call(change.object, "write", _verb(change), self._known(change) | change.values)
         written = self._apply(change, answer)
         self._called(f"wrote:{change.object}")
         return written

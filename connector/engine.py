@@ -1,0 +1,280 @@
+"""Run one flow: read, map, match, write, commit. A page at a time, each stored with the cursor in one transaction.
+
+At least once, applied idempotently: a killed run's pass goes on from its last committed page, and what was written but
+not stored is found again by its key, or by the intent that was journalled before a create without one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from connector import canon, schedule
+from connector.errors import Drifted, EndpointError, LeaseLost, RateLimited, Unauthorized
+from connector.matching import Mapped, mapped
+from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Skip
+from connector.pages import Asked, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
+from connector.state import Batch, Cursor, Lease, Parked, Pass, Store, Stream, Version
+from connector.writing import Writer, waves
+
+LEASE = timedelta(minutes=10)
+"""Renewed with every page; a worker that is silent for so long may be replaced."""
+
+FIRST_RETRY, LAST_RETRY = timedelta(minutes=15), timedelta(days=1)
+
+STATUSES = ("created", "updated", "unchanged", "skipped", "blocked", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything outside a flow. `allowed` is asked before each batch of writes; `ahead` may read pages in advance."""
+
+    source: Endpoint
+    target: Endpoint
+    store: Store
+    clock: Clock
+    owner: str = "this"
+    alive: Callable[[str], bool] = lambda _owner: True
+    allowed: Callable[[], bool] = lambda: True
+    ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
+    told: Callable[[Outcome], None] = lambda _outcome: None
+    dry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run ended. read = created + updated + unchanged + skipped + blocked + failed, whatever happened.
+
+    status: ok, partial (something failed or is blocked), failed (it could not go through), paused, running (by another).
+    """
+
+    connection: str
+    object: str
+    direction: str
+    status: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    calls: int = 0
+    since: str | None = None
+    until: str | None = None
+    error: str | None = None
+    code: str | None = None
+
+
+class Paused(Exception):  # noqa: N818 - not an error: somebody closed the way while it was used
+    pass
+
+
+def run(flow: Flow, world: World) -> Run:
+    """Everything that changed since the last time. Raises StateError when the store fails; all else is in the answer."""
+    return _leased(flow, world, _Work.catch_up)
+
+
+def event(flow: Flow, world: World, record: Row) -> Run:
+    """One record that the source hands over, now: the step behind webhooks and `push`. The cursor stays where it is."""
+    return _leased(flow, world, lambda work: work.one(record))
+
+
+def preview(flow: Flow, world: World) -> Run:
+    """What `run` would do, told and not done: nothing is written, to the target or to the store."""
+    stream = world.store.stream(flow.connection, flow.object)
+    work = _Work(flow, replace(world, dry=True), stream, Lease(stream.id, ""), 0)
+    return work.ended(work.attempt(_Work.catch_up))
+
+
+def _leased(flow: Flow, world: World, act: Callable[[_Work], None]) -> Run:
+    store, now = world.store, world.clock.now()
+    stream = store.stream(flow.connection, flow.object)
+    slot = schedule.slot(stream.slot, flow.every, now)
+    claimed = store.claim(stream, world.owner, now, slot, LEASE, world.alive, flow.digest)
+    if claimed is None:
+        return Run(flow.connection, flow.object, flow.direction, "running", code="already_running")
+    work = _Work(flow, world, store.stream(flow.connection, flow.object), *claimed)
+    try:
+        return work.finish(work.attempt(act))
+    except LeaseLost as lost:
+        return work.ended(lost)
+
+
+class _Work:
+    """One run under way."""
+
+    def __init__(self, flow: Flow, world: World, stream: Stream, lease: Lease, run_id: int) -> None:
+        self.flow, self.world, self.stream, self.lease, self.run_id = flow, world, stream, lease, run_id
+        self.cursor = stream.cursor
+        self.source = Source(flow, world.source)
+        self.writer = Writer(flow, world.target, world.store, world.clock, lease, dry=world.dry)
+        self.parked = {(record.read, record.record): record for record in world.store.parked(stream.id)}
+        self.counts: Counter[str] = Counter({status: 0 for status in ("read", *STATUSES)})
+        self.billed = world.source.calls + world.target.calls
+        self.window: tuple[str | None, str | None] = (None, None)
+        self.seen: list[tuple[Version, int]] = []
+
+    def attempt(self, act: Callable[[_Work], None]) -> Exception | None:
+        try:
+            with _side("target"):
+                keys = [".".join(key.field) for key in self.flow.match.keys]
+                self.world.target.prepare(self.flow.write, self.flow.columns, keys)
+            act(self)
+        except (EndpointError, Paused) as failure:
+            return failure
+        return None
+
+    def catch_up(self) -> None:
+        """The rest of a pass that was cut short, under the rules it began with; then everything up to now."""
+        opened = self.cursor.open
+        if opened and opened.digest == self.flow.digest:
+            self.traverse(opened, self.cursor)
+        with _side("source"):
+            now = self.world.source.now()
+        until = canon.text(now)
+        cursor = replace(self.cursor, activated=self.cursor.activated or until)
+        lows = [since(read.watch, cursor, now) for read in self.flow.reads.values() if read.watch]
+        low = None if None in lows or not lows else canon.text(min(low for low in lows if low))
+        self.traverse(Pass(self.run_id, low, until, self.flow.digest), cursor)
+
+    def one(self, record: Row) -> None:
+        read = self.flow.reads[self.flow.triggers[0].changed]
+        row = self.world.source.canonical(read.object, record)
+        self.page(Asked(0, self.source.query(read), {}), [row], self.cursor)
+
+    def finish(self, failure: Exception | None) -> Run:
+        run, cursor, keep = self.ended(failure), None, ""
+        if failure is None and self.cursor.watermark:
+            cursor = self.cursor
+            keep = canon.text(canon.parse(self.cursor.watermark) - reach_back(self.flow))
+        notes = [] if failure is None else [_note(failure, run)]
+        ended = {name: getattr(run, name) for name in ("status", "counts", "calls", "error", "since", "until")}
+        self.world.store.finish(self.lease, self.run_id, self.world.clock.now(), ended, notes, cursor, keep)
+        return run
+
+    def ended(self, failure: Exception | None) -> Run:
+        status = "partial" if self.counts["failed"] or self.counts["blocked"] else "ok"
+        if failure is not None:
+            status = "paused" if isinstance(failure, Paused) else "failed"
+        flow, calls = self.flow, self.world.source.calls + self.world.target.calls - self.billed
+        said = (str(failure), _code(failure)) if failure else (None, None)
+        return Run(flow.connection, flow.object, flow.direction, status, dict(self.counts), calls, *self.window, *said)
+
+    def traverse(self, opened: Pass, cursor: Cursor) -> None:
+        """All triggers of one window, in order, from where the pass stands."""
+        cursor, now = replace(cursor, open=opened), self.world.clock.now()
+        self.window = (opened.since, opened.until)
+        self.bounds = remembered(self.flow, cursor, canon.parse(opened.until))
+        due = [record for record in self.parked.values() if record.retry <= now]
+        with _side("source"):
+            asked = self.source.ask(opened, cursor, due)
+            pages = self.world.ahead(self.world.source.read([one.query for one in asked]))
+        left = {(record.read, record.record) for record in due}
+        for page in _each(pages):
+            one = asked[page.query]
+            read = self.flow.reads[self.flow.triggers[one.trigger].changed]
+            if one.parked:
+                left -= {(read.name, self.source.position(read, row)[1]) for row in page.rows}
+                gone = [key for key in left if key[0] == read.name] if page.last else []
+                self.page(one, page.rows, cursor, gone)
+                continue
+            after = self.source.position(read, page.rows[-1]) if page.rows else None
+            place = {"trigger": one.trigger + 1, "after": None} if page.last else {"trigger": one.trigger, "after": after}
+            opened = replace(opened, **place)  # type: ignore[arg-type]
+            cursor = replace(cursor, open=opened)
+            self.page(one, page.rows, cursor)
+        self.cursor = replace(cursor, watermark=opened.until, open=None)
+
+    def page(self, asked: Asked, rows: list[Row], cursor: Cursor, gone: list[tuple[str, str]] | None = None) -> None:
+        batch = Batch()
+        for read, record in gone or ():
+            self.tell(batch, Outcome(record, read, "skipped", "gone", "the record is gone from the source"))
+        with _side("source"):
+            joined = self.source.join(asked, self.fresh(asked, rows, cursor)) if rows else []
+        wanted = [made for one in joined if (made := self.map(one, batch))]
+        batch.versions = [v for one in joined for v in one.versions if not cursor.open or worth_keeping(v, self.bounds)]
+        for wave in waves(wanted):
+            if not self.world.allowed():
+                raise Paused("switched off while it ran; the rest follows when it is on again")
+            with _side("target"):
+                outcomes = self.writer.write(wave, batch)
+            for outcome in outcomes:
+                self.tell(batch, outcome)
+        if self.world.dry:
+            self.seen += [(version, cursor.open.id if cursor.open else -1) for version in batch.versions]
+        elif batch.outcomes or batch.versions:
+            self.world.store.commit(self.lease, self.run_id, batch, cursor, self.world.clock.now(), LEASE)
+
+    def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[Row]:
+        """Without versions that were handled before, and without records that an earlier trigger of this pass carried."""
+        trigger = self.flow.triggers[asked.trigger]
+        identity = self.source.identity(self.flow.reads[trigger.changed])
+        known = self.world.store.versions(self.stream.id, trigger.changed, [identity(row)[0] for row in rows])
+        known += [(version, by) for version, by in self.seen if version.read == trigger.changed]
+        pass_id = cursor.open.id if cursor.open else -1
+        return list(unhandled(rows, identity, known, trigger.unless, pass_id, again=asked.parked))
+
+    def map(self, joined: Joined, batch: Batch) -> Mapped | None:
+        why = [] if self.flow.traced else None
+        made = self.flow.record(joined.row, why)
+        for branch in why or ():
+            if branch.reason == "unmapped_value":
+                said = f"{branch.value!r} is not in the value map of {branch.text}; nothing is written for it"
+                batch.notes.append(Note("error", "unmapped_value", said, joined.record, branch.text))
+        if joined.unsure:
+            said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
+            self.tell(batch, Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label))
+        elif isinstance(made, Skip):
+            skipped = Outcome(joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label)
+            batch.notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
+            self.tell(batch, skipped)
+        else:
+            return mapped(self.flow, joined, self.world.target.canonical(self.flow.write, made))
+        return None
+
+    def tell(self, batch: Batch, outcome: Outcome) -> None:
+        """Count it, store it, park it for another try when it failed, and say it to whoever listens."""
+        self.counts["read"] += 1
+        self.counts[outcome.outcome] += 1
+        batch.outcomes.append(outcome)
+        key = (outcome.read, outcome.record)
+        waited = self.parked.pop(key, None)
+        if waited:
+            batch.closed.append(key)
+        if outcome.outcome in ("failed", "blocked"):
+            tries = waited.attempts + 1 if waited else 1
+            now = self.world.clock.now()
+            retry = now if tries == 1 else now + min(FIRST_RETRY * 2 ** min(tries - 2, 10), LAST_RETRY)
+            batch.retries[key] = (tries, retry)
+            self.parked[key] = Parked(*key, tries, retry)
+        if outcome.outcome == "failed":
+            batch.notes.append(Note("error", outcome.reason or "failed", outcome.message, outcome.record, outcome.field))
+        self.world.told(outcome)
+
+
+def _each(pages: Iterator[Page]) -> Iterator[Page]:
+    while True:
+        with _side("source"):
+            page = next(pages, None)
+        if page is None:
+            return
+        yield page
+
+
+@contextmanager
+def _side(name: str) -> Iterator[None]:
+    """Remembers which of the two systems an error came from: its class alone does not know."""
+    try:
+        yield
+    except EndpointError as error:
+        error.__dict__.setdefault("side", name)
+        raise
+
+
+def _code(failure: Exception) -> str:
+    """The word of the log for what ended a run."""
+    if isinstance(failure, (Unauthorized, RateLimited, Drifted, LeaseLost)):
+        return failure.code
+    return "paused" if isinstance(failure, Paused) else f"{getattr(failure, 'side', 'source')}_unavailable"
+
+
+def _note(failure: Exception, run: Run) -> Note:
+    return Note("info" if isinstance(failure, Paused) else "error", run.code or "failed", str(failure))

@@ -1,0 +1,236 @@
+"""The target side of a run: which record a mapped row is, and what has to be written to it. Reads, never writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from connector import canon
+from connector.canon import reach
+from connector.model import Change, Column, Endpoint, Flow, Key, Note, Outcome, Query, Row, Where, Window
+from connector.pages import Joined
+from connector.state import Intent, Link
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A joined row with what its mapping makes of it. `keys` are normalised for comparing, `key` identifies the link."""
+
+    joined: Joined
+    values: Row
+    keys: tuple[Any, ...]
+    raw: tuple[Any, ...]
+    key: str
+
+    def outcome(self, status: Any, reason: str | None = None, message: str = "", **more: Any) -> Outcome:
+        joined = self.joined
+        return Outcome(joined.record, joined.read, status, reason, message, label=joined.label, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done with one row: a change to write, or its outcome at once. `target` is the row that was found."""
+
+    mapped: Mapped
+    change: Change | None
+    outcome: Outcome | None = None
+    target: str | None = None
+    notes: tuple[Note, ...] = ()
+    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+NORMAL = {"exact": lambda value: value, "ignore_case": canon.fold, "instant": lambda value: canon.instant(value) or value}
+"""How a key's values are made comparable, by its `compare`."""
+
+
+def mapped(flow: Flow, joined: Joined, values: Row) -> Mapped:
+    raw = tuple(key.value(joined.row, values) for key in flow.match.keys)
+    keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
+    identity = [joined.record] if flow.match.by_link else [*keys]
+    return Mapped(joined, values, keys, raw, json.dumps(identity, ensure_ascii=False, default=str))
+
+
+class Target:
+    """One flow's writes against one endpoint: finding, comparing, deciding."""
+
+    def __init__(self, flow: Flow, endpoint: Endpoint) -> None:
+        self.flow = flow
+        self.endpoint = endpoint
+        self.id = endpoint.keys(flow.write).id
+        self.columns = tuple(".".join(column.path) for column in flow.columns)
+
+    def _rows(self, *where: Where, window: Window | None = None) -> list[Row]:
+        keys = (".".join(key.field) for key in self.flow.match.keys)
+        paths = tuple(dict.fromkeys((self.id, *keys, *self.columns)))
+        query = Query(self.flow.write, paths, where=where, window=window, stamped=False)
+        return [row for page in self.endpoint.read([query]) for row in page.rows]
+
+    def find(self, wanted: Sequence[Mapped], links: Mapping[str, Link], side: str) -> list[Decision]:
+        """One decision per row, in order. `links`: by source record, those that say which target it is."""
+        ids = {row.joined.record: str(getattr(links[row.joined.record], side)) for row in wanted if row.joined.record in links}
+        held = {}
+        if ids and (self.flow.match.found != "skip" or not self.flow.match.by_link):
+            held = {str(row[self.id]): row for row in self._rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
+        by_key: dict[Any, list[Row]] = {}
+        if self.flow.match.keys:
+            first = self.flow.match.keys[0]
+            asked = {row.keys[0]: row.raw[0] for row in wanted if row.keys[0] is not None and row.joined.record not in ids}
+            if asked:
+                where = Where(".".join(first.field), tuple(asked.values()), fold=first.compare == "ignore_case")
+                for row in self._rows(where):
+                    by_key.setdefault(_normal(first, row), []).append(row)
+        return [
+            self._linked(row, ids[row.joined.record], held)
+            if row.joined.record in ids
+            else self._keyed(row, by_key.get(row.keys[0], []) if row.keys and row.keys[0] is not None else [])
+            for row in wanted
+        ]
+
+    def _linked(self, row: Mapped, target: str, held: Mapping[str, Row]) -> Decision:
+        if self.flow.match.found == "skip" and self.flow.match.by_link:
+            return Decision(row, None, row.outcome("skipped", "exists", "already written", target=target), target)
+        if target not in held:
+            # Deletes are ignored unless a mapping says otherwise: what somebody removed is not made anew.
+            said = f"{self.flow.write} {target}, which it is linked to, is gone"
+            return Decision(row, None, row.outcome("skipped", "target_gone", said, target=target), target)
+        return self._found(row, held[target])
+
+    def _keyed(self, row: Mapped, rows: list[Row]) -> Decision:
+        """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1."""
+        match = self.flow.match
+        full = [held for held in rows if all(_normal(k, held) == v for k, v in zip(match.keys, row.keys, strict=True))]
+        if len(full) > 1:
+            exact = [held for held in full if tuple(_held(k, held) for k in match.keys) == row.raw]
+            full = exact if len(exact) == 1 else full
+        if len(full) == 1:
+            return self._found(row, full[0])
+        if len(full) > 1:
+            return self._ambiguous(row, full)
+        if rows and match.differs:
+            return self._partial(row, rows)
+        return self._missing(row)
+
+    def _found(self, row: Mapped, held: Row) -> Decision:
+        target, match = str(held[self.id]), self.flow.match
+        if match.found == "skip":
+            return Decision(row, None, row.outcome("skipped", "exists", "already there", target=target), target)
+        changed = differing(self.flow.columns, row.values, held)
+        if not changed:
+            return Decision(row, None, row.outcome("unchanged", target=target), target)
+        if match.found == "replace":
+            return Decision(row, Change("replace", self.flow.write, row.values, held[self.id]), None, target, (), changed)
+        values = subset(row.values, [column for column in self.flow.columns if ".".join(column.path) in changed])
+        return Decision(row, Change("update", self.flow.write, values, held[self.id]), None, target, (), changed)
+
+    def _partial(self, row: Mapped, rows: list[Row]) -> Decision:
+        ids = _and(str(held[self.id]) for held in rows)
+        first = ".".join(self.flow.match.keys[0].field)
+        if self.flow.match.differs == "replace":
+            return self._found(row, rows[0]) if len(rows) == 1 else self._ambiguous(row, rows)
+        said = f"{self.flow.write} {ids} has the same {first} but differs in another key"
+        if self.flow.match.differs == "fail":
+            return Decision(row, None, row.outcome("failed", "partial_match", said))
+        note = Note("warning", "partial_match", f"{said}; an additional one is created", row.joined.record, first)
+        return Decision(row, self._create(row), notes=(note,))
+
+    def _ambiguous(self, row: Mapped, rows: list[Row]) -> Decision:
+        said = f"several {self.flow.write} have the same key: {_and(str(held[self.id]) for held in rows)}"
+        if self.flow.match.found == "link":
+            decided = self._missing(row)
+            note = Note("warning", "ambiguous_lookup", f"{said}; counted as none", row.joined.record)
+            return Decision(row, decided.change, decided.outcome, None, (note,))
+        return Decision(row, None, row.outcome("failed", "ambiguous_match", f"{said}; nothing was written"))
+
+    def _missing(self, row: Mapped) -> Decision:
+        said = f"no {self.flow.write} has its key"
+        match self.flow.match.missing:
+            case "skip":
+                return Decision(row, None, row.outcome("skipped", "not_linked", said))
+            case "ask":
+                return Decision(row, None, row.outcome("blocked", "not_linked", f"{said}; link it by hand"))
+            case "fail":
+                return Decision(row, None, row.outcome("failed", "not_found", said))
+        if row.keys and row.keys[0] is None:
+            first = ".".join(self.flow.match.keys[0].field)
+            said = f"{first} is missing: without it the record could not be found again"
+            return Decision(row, None, row.outcome("failed", "no_match_key", said, field=first))
+        return Decision(row, self._create(row))
+
+    def _create(self, row: Mapped) -> Change:
+        return Change("create", self.flow.write, row.values)
+
+    def twins(self, intents: Sequence[Intent], taken: set[str]) -> dict[str, list[str]]:
+        """By intent: rows that its lost create may have made. Equal payloads are interchangeable and paired in order;
+        where there are more rows than intents nobody can tell which are ours, and each intent gets them all.
+        """
+        keys = self.endpoint.keys(self.flow.write)
+        shape = self.endpoint.describe([self.flow.write]).get(self.flow.write)
+        groups: dict[str, list[Intent]] = {}
+        for one in sorted(intents, key=lambda one: (one.sent, one.key)):
+            groups.setdefault(one.payload, []).append(one)
+        made: dict[str, list[str]] = {}
+        for payload, group in groups.items():
+            values = json.loads(payload)
+            where = [
+                Where(".".join(column.path), (value,))
+                for column in self.flow.columns
+                if column.kind != "json" and isinstance(value := reach(values, column.path), (str, int))
+                if shape is None or ((known := shape.fields.get(column.path[0])) and known.filterable)
+            ]
+            window = None
+            if keys.created:
+                sent = canon.parse(group[0].sent) - timedelta(minutes=1)
+                window = Window(sent, self.endpoint.now() + timedelta(minutes=1), keys.created)
+            rows = [row for row in self._rows(*where, window=window) if str(row[self.id]) not in taken]
+            ids = [str(row[self.id]) for row in rows if not differing(self.flow.columns, values, row)]
+            for n, one in enumerate(group):
+                made[one.key] = ids if len(ids) > len(group) else ids[n : n + 1]
+        return made
+
+
+def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
+    """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
+    changed = {}
+    for column in columns:
+        if not _given(values, column.path):
+            continue
+        new, old = reach(values, column.path), reach(held, column.path)
+        if column.kind == "instant":
+            new, old = canon.instant(new) or new, canon.instant(old) or old
+        if not canon.same(new, old):
+            changed[".".join(column.path)] = (old, new)
+    return changed
+
+
+def subset(values: Row, columns: Sequence[Column]) -> Row:
+    """Only these columns, nested as they were."""
+    made: Row = {}
+    for column in columns:
+        place = made
+        for step in column.path[:-1]:
+            place = place.setdefault(step, {})
+        place[column.path[-1]] = reach(values, column.path)
+    return made
+
+
+def _given(values: Any, path: tuple[str, ...]) -> bool:
+    for step in path:
+        if not isinstance(values, dict) or step not in values:
+            return False
+        values = values[step]
+    return True
+
+
+def _held(key: Key, row: Row) -> Any:
+    return reach(row, key.field)
+
+
+def _normal(key: Key, row: Row) -> Any:
+    return NORMAL[key.compare](_held(key, row))
+
+
+def _and(names: Any) -> str:
+    return " and ".join(names)

@@ -1,0 +1,231 @@
+"""The source side of a run: which windows are asked for, and how changed rows become joined rows.
+
+A trigger's rows are joined a page at a time: lists under a changed record by a sub-select where the source can, everything
+else by one query per page with all its keys. Each joined row knows the versions of the records in it, which is what keeps
+the overlap from handling one twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from connector import canon
+from connector.model import Endpoint, Flow, Join, Query, Read, Row, Shape, Trigger, Watch, Where, Window
+from connector.state import Cursor, Parked, Pass, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One query of a pass, and which trigger it is for. `parked` rows are tried again, whatever was handled."""
+
+    trigger: int
+    query: Query
+    nested: Mapping[str, str]
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What one output is built from: the changed record's id, the row that paths read, and the versions in it."""
+
+    record: str
+    read: str
+    row: Row
+    label: str
+    versions: tuple[Version, ...]
+    unsure: str | None = None
+    """A single read for which several rows were found: nothing was joined."""
+
+
+def since(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
+    """The lower bound of a read's window; None is the beginning. Source: H7, O29, `watch.first`."""
+    if cursor.watermark is None:
+        if watch.first == "all":
+            return None
+        activated = canon.parse(cursor.activated) if cursor.activated else until
+        return activated if watch.first == "none" else until - watch.first
+    low = canon.parse(cursor.watermark) - watch.overlap
+    return min(low, until - watch.at_least) if watch.at_least else low
+
+
+def reach_back(flow: Flow) -> timedelta:
+    """How far behind the watermark any later window can begin."""
+    watches = [read.watch for read in flow.reads.values() if read.watch]
+    return max((max(watch.overlap, watch.at_least or watch.overlap) for watch in watches), default=timedelta())
+
+
+class Source:
+    """One flow's reads against one endpoint."""
+
+    def __init__(self, flow: Flow, endpoint: Endpoint) -> None:
+        self.flow = flow
+        self.endpoint = endpoint
+        self.changed = {trigger.changed for trigger in flow.triggers}
+
+    def query(self, read: Read, *where: Where) -> Query:
+        return Query(
+            object=read.object,
+            paths=read.paths,
+            whole=read.whole,
+            where=(*read.where, *where),
+            order=read.order,
+            stamped=read.name in self.changed,
+        )
+
+    def ask(self, opened: Pass, cursor: Cursor, parked: Sequence[Parked]) -> list[Asked]:
+        """Every query that is left of a pass, in order: the parked records of a trigger, then its window."""
+        asked = []
+        until = canon.parse(opened.until)
+        for index, trigger in enumerate(self.flow.triggers):
+            if index < opened.trigger:
+                continue
+            read = self.flow.reads[trigger.changed]
+            query, nested = self._nest(trigger, self.query(read))
+            ids = tuple(record.record for record in parked if record.read == read.name)
+            if ids and not (index == opened.trigger and opened.after):
+                wanted = Where(self.endpoint.keys(read.object).id, ids)
+                asked.append(Asked(index, replace(query, where=(*query.where, wanted)), nested, parked=True))
+            if read.watch:
+                after = opened.after if index == opened.trigger else None
+                window = Window(since(read.watch, cursor, until), until, read.watch.field, after)
+                query = replace(query, window=window, order=())
+            asked.append(Asked(index, query, nested))
+        return asked
+
+    def _nest(self, trigger: Trigger, query: Query) -> tuple[Query, dict[str, str]]:
+        nested = {}
+        prefix = f"{trigger.changed}."
+        for join in trigger.joins:
+            read = self.flow.reads[join.name]
+            if not read.many or not all(path.text.startswith(prefix) for path in join.on.values()):
+                continue
+            child, on = self.query(read), {field: path.text.removeprefix(prefix) for field, path in join.on.items()}
+            relationship = self.endpoint.nest(query, child, on)
+            if relationship is not None:
+                nested[join.name] = relationship
+                query = replace(query, children={**query.children, relationship: child})
+        return query, nested
+
+    def identity(self, read: Read) -> Callable[[Row], tuple[str, str, str]]:
+        """A row's (id, stamp, digest of the stored fields read). Whole-second stamps alone do not tell two edits apart."""
+        keys = self.endpoint.keys(read.object)
+        shape = self.endpoint.describe([read.object]).get(read.object)
+
+        def of(row: Row) -> tuple[str, str, str]:
+            return str(row.get(keys.id)), str(row.get(keys.stamp) if keys.stamp else ""), digest(row, shape)
+
+        return of
+
+    def position(self, read: Read, row: Row) -> tuple[str, str]:
+        keys = self.endpoint.keys(read.object)
+        stamp = read.watch.field if read.watch and read.watch.field else keys.stamp
+        return str(row.get(stamp) if stamp else ""), str(row.get(keys.id))
+
+    def join(self, asked: Asked, rows: list[Row]) -> list[Joined]:
+        """One page of changed rows with everything that its trigger joins to them."""
+        trigger = self.flow.triggers[asked.trigger]
+        empty: Row = {name: [] if read.many else None for name, read in self.flow.reads.items()}
+        joined: list[Row] = []
+        for row in rows:
+            nested = {name: row.pop(relationship, None) or [] for name, relationship in asked.nested.items()}
+            joined.append(empty | nested | {trigger.changed: row})
+        unsure: dict[int, str] = {}
+        for join in trigger.joins:
+            if join.name not in asked.nested:
+                self._fill(join, joined, unsure)
+        identities = {
+            name: self.identity(self.flow.reads[name])
+            for name in (trigger.changed, *(join.name for join in trigger.joins))
+            if name in self.changed
+        }
+        return [self._joined(trigger, row, identities, unsure.get(n)) for n, row in enumerate(joined)]
+
+    def _fill(self, join: Join, joined: list[Row], unsure: dict[int, str]) -> None:
+        """Rows of one read by one query for the whole page; what fails here fails the page: it is never "no record"."""
+        read = self.flow.reads[join.name]
+        wanted = [tuple(path.get(row) for path in join.on.values()) for row in joined]
+        full = [values for values in wanted if None not in values]
+        if not full:
+            return
+        first = next(iter(join.on))
+        values = tuple(dict.fromkeys(value[0] for value in full))
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        for page in self.endpoint.read([self.query(read, Where(first, values))]):
+            for row in page.rows:
+                found.setdefault(tuple(row.get(field) for field in join.on), []).append(row)
+        for n, (row, key) in enumerate(zip(joined, wanted, strict=True)):
+            rows = found.get(key, [])
+            if read.many:
+                row[join.name] = [dict(one) for one in rows]
+            elif len(rows) == 1:
+                row[join.name] = rows[0]
+            elif rows:
+                unsure[n] = join.name
+
+    def _joined(self, trigger: Trigger, row: Row, identities: Mapping[str, Any], unsure: str | None) -> Joined:
+        versions = []
+        for name, identity in identities.items():
+            there = row[name] if self.flow.reads[name].many else [row[name]]
+            versions += [Version(name, *identity(one), trigger.changed) for one in there if one is not None]
+        names = (trigger.changed, *(join.name for join in trigger.joins))
+        label = " + ".join(
+            read.label + (" (list)" if read.many else "") for name in names if row[name] and (read := self.flow.reads[name])
+        )
+        return Joined(versions[0].record, trigger.changed, row, label, tuple(versions), unsure)
+
+
+def digest(row: Row, shape: Shape | None) -> str:
+    """Of what the record itself holds: formulas and related rows change without the record being another version."""
+    if shape is None:
+        stored = row
+    else:
+        stored = {name: row[name] for name in row if (known := shape.fields.get(name)) and not known.calculated}
+    text = json.dumps(stored, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def unhandled(
+    rows: Sequence[Row],
+    of: Callable[[Row], tuple[str, str, str]],
+    known: Collection[tuple[Version, int]],
+    unless: Collection[str],
+    pass_id: int,
+    *,
+    again: bool = False,
+) -> Iterator[Row]:
+    """The rows whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
+    handled = set() if again else {(version.record, version.stamp, version.digest) for version, _ in known}
+    carried = {version.record for version, by in known if by == pass_id and version.carrier in unless}
+    for row in rows:
+        identity = of(row)
+        if identity not in handled and identity[0] not in carried:
+            yield row
+
+
+def remembered(flow: Flow, cursor: Cursor, until: datetime) -> dict[str, tuple[datetime, datetime | None]]:
+    """By watched read: from which stamp on later windows, and this pass, can bring a version again. None: from any.
+
+    A version that nothing can read again need not be stored. A pass itself reads a record twice only when another
+    trigger has joined it before.
+    """
+    bounds = {}
+    for read in flow.reads.values():
+        if read.watch:
+            later = until - max(read.watch.overlap, read.watch.at_least or read.watch.overlap)
+            low = since(read.watch, cursor, until)
+            bounds[read.name] = (later, None if low is None else min(low, later))
+    return bounds
+
+
+def worth_keeping(version: Version, bounds: Mapping[str, tuple[datetime, datetime | None]]) -> bool:
+    stamp = canon.instant(version.stamp)
+    if stamp is None or version.read not in bounds:
+        return True
+    later, here = bounds[version.read]
+    bound = later if version.carrier == version.read else here
+    return bound is None or canon.parse(stamp) >= bound

@@ -1,0 +1,245 @@
+"""Files -> something to run: a connection with its mapping and shapes, its systems, and its flows in order.
+
+What `lint` refuses does not get past `load`. The engine is handed everything it works with; this is where it is made.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from connector import engine, lint, plan, shape, spec
+from connector.endpoints import connect as connect_system
+from connector.engine import Run, World
+from connector.errors import SetupError, SpecError
+from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
+from connector.source import Source, read
+from connector.state import Store
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One connection with the mapping that it narrows. `root` is what relative paths in it count from."""
+
+    file: Path
+    root: Path
+    mapping: spec.Mapping
+    connection: spec.Connection
+    shapes: Mapping[str, Shape]
+
+    @property
+    def name(self) -> str:
+        return self.connection.connection
+
+
+def locate(name: str, root: Path) -> Path:
+    """The file of a connection that is given by name (`connections/NAME.yaml`) or as a path."""
+    file = Path(name)
+    if file.suffix in (".yaml", ".yml"):
+        return file if file.is_absolute() else root / file
+    found = root / "connections" / f"{name}.yaml"
+    if not found.exists():
+        known = sorted(path.stem for path in (root / "connections").glob("*.yaml"))
+        said = f"there are {', '.join(known)}" if known else f"there is no connection in {found.parent} yet"
+        raise SpecError(f"there is no connection {name!r}; {said}")
+    return found
+
+
+def load(file: Path) -> Project:
+    """A connection file, linted with its mapping. Raises SpecError with every finding, rendered."""
+    source = read(file)
+    refused(lint.check(file), [source])
+    connection = spec.connection(source.tree)
+    mapping_file = spec.mapping_file(connection.mapping, file.parent)
+    rules = read(mapping_file)
+    refused(lint.check(mapping_file), [rules])
+    mapping = spec.mapping(rules.tree)
+    folder = mapping_file.parent / "shapes"
+    root = file.parent.parent if file.parent.name == "connections" else file.parent
+    return Project(file, root, mapping, connection, shape.load(folder) if folder.is_dir() else {})
+
+
+def refused(findings: Iterable[lint.Finding], sources: Sequence[Source]) -> None:
+    """Raises SpecError for what lint calls an error: the same findings, the same words."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        raise SpecError(lint.render_text(errors, sources))
+
+
+_SECRET = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def secrets(project: Project, node: Any, environ: Mapping[str, str], at: tuple[str | int, ...]) -> Any:
+    """A system's settings with every `${env:NAME}` filled in. Raises SetupError naming what is not set, and where."""
+    if isinstance(node, Mapping):
+        return {key: secrets(project, value, environ, (*at, key)) for key, value in node.items()}
+    if isinstance(node, str) and (found := _SECRET.fullmatch(node)):
+        value = environ.get(found[1])
+        if not value:
+            span = read(project.file).span(at)
+            raise SetupError(f"{project.file}:{span.line}:{span.column}: {found[1]} is not set; export {found[1]}=...")
+        return value
+    return node
+
+
+def connect(project: Project, store: Store, clock: Clock, environ: Mapping[str, str] = os.environ) -> dict[str, Endpoint]:
+    """Both systems by name. Nothing is asked of them yet."""
+    made = {}
+    for name in (project.mapping.systems.home, project.mapping.systems.remote):
+        settings = secrets(project, project.connection.systems[name], environ, ("systems", name))
+        url = settings.get("url", "")
+        if url.startswith("sqlite:///") and not url.startswith(("sqlite:////", "sqlite:///:memory:")):
+            settings["url"] = f"sqlite:///{(project.root / url.removeprefix('sqlite:///')).resolve()}"
+        made[name] = connect_system(name, settings, clock, store.cache(f"{project.name}/{name}"))
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """One connection with its systems, ready to run."""
+
+    project: Project
+    endpoints: Mapping[str, Endpoint]
+    store: Store
+    clock: Clock
+    owner: str = ""
+    alive: Callable[[str], bool] = lambda _owner: True
+    ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
+    allowed: Callable[[Flow], bool] = lambda _flow: True
+    told: Callable[[Flow, Outcome], None] = lambda _flow, _outcome: None
+
+    def flows(self, objects: Iterable[str] | None = None) -> tuple[Flow, ...]:
+        return plan.flows(self.project.mapping, self.project.connection, self.project.shapes, objects)
+
+    def run(self, objects: Iterable[str] | None = None) -> list[Run]:
+        """The named objects, or those of a plain run, one after the other. Paused: nothing, and the log says so."""
+        return self._each(engine.run, objects)
+
+    def preview(self, objects: Iterable[str] | None = None) -> list[Run]:
+        return self._each(engine.preview, objects)
+
+    def event(self, name: str, record: Row) -> list[Run]:
+        """One record of the home system, handed over now."""
+        return self._each(lambda flow, world: engine.event(flow, world, record), [name])
+
+    def _each(self, act: Callable[[Flow, World], Run], objects: Iterable[str] | None) -> list[Run]:
+        project = self.project
+        named = list(project.mapping.objects) if objects is None else list(objects)
+        for name in named:
+            plan.directions(project.mapping, project.connection, name)  # says so when there is no such object
+        if not project.connection.enabled:
+            self._paused(named, f"{project.name} is switched off (enabled: false in {project.file.name})")
+            return [Run(project.name, name, "", "paused", code="paused") for name in named]
+        runs = []
+        for flow in self.flows(objects):
+            world = World(
+                source=self.endpoints[flow.source],
+                target=self.endpoints[flow.target],
+                store=self.store,
+                clock=self.clock,
+                owner=self.owner,
+                alive=self.alive,
+                ahead=self.ahead,
+                allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
+                told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
+            )
+            runs.append(act(flow, world))
+        return runs
+
+    def _paused(self, names: Iterable[str], said: str) -> None:
+        for name in names:
+            stream = self.store.stream(self.project.name, name)
+            self.store.say(stream, [Note("info", "paused", said)], self.clock.now())
+
+
+def worker() -> str:
+    """Who holds a lease: enough for another process of this machine to see whether it still lives."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def living(owner: str) -> bool:
+    """False only for a process of this machine that is gone: nobody can tell about another machine's."""
+    host, _, pid = owner.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def narrowed(project: Project) -> Callable[[Flow], bool]:
+    """Whether a flow's way is still open, by the connection file as it is now: read again only when it has changed."""
+    stamp = project.file.stat().st_mtime_ns
+    latest = project
+
+    def allowed(flow: Flow) -> bool:
+        nonlocal stamp, latest
+        now = project.file.stat().st_mtime_ns
+        if now != stamp:
+            stamp, latest = now, load(project.file)
+        return plan.directions(latest.mapping, latest.connection, flow.object).allows(flow.direction)
+
+    return allowed
+
+
+_END = object()
+
+
+def prefetch(pages: Iterator[Page]) -> Iterator[Page]:
+    """The next page is asked for while the last one is mapped and written. One page ahead, so memory stays flat."""
+    fetched: queue.Queue[Any] = queue.Queue(maxsize=1)
+    stopped = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            try:
+                return fetched.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def fetch() -> None:
+        try:
+            for page in pages:
+                put(page)
+                if stopped.is_set():
+                    return
+            put(_END)
+        except BaseException as error:  # noqa: BLE001 - raised again where the page is waited for
+            put(error)
+
+    thread = threading.Thread(target=fetch, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := fetched.get()) is not _END:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+__all__ = ["Project", "Runner", "SystemClock", "connect", "living", "load", "locate", "narrowed", "prefetch", "worker"]

@@ -1,0 +1,121 @@
+"""One batch of mapped rows: find, recover, decide, journal, write. Gives an outcome per row and what is to be stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from connector import canon
+from connector.errors import Rejected, Unanswered
+from connector.matching import Decision, Mapped, Target
+from connector.model import Clock, Endpoint, Flow, Outcome, Written
+from connector.state import Batch, Intent, Lease, Link, Store
+
+BATCH = 1000
+"""Rows of one write: what a Salesforce call takes at most, and how soon a closed direction is noticed."""
+
+
+class Writer:
+    """One flow's writes. With `dry` everything is decided and nothing done."""
+
+    def __init__(self, flow: Flow, endpoint: Endpoint, store: Store, clock: Clock, lease: Lease, *, dry: bool) -> None:
+        self.flow, self.endpoint, self.store, self.clock, self.lease, self.dry = flow, endpoint, store, clock, lease, dry
+        self.target = Target(flow, endpoint)
+        self.source_side, self.target_side = ("remote", "home") if flow.direction == "pull" else ("home", "remote")
+
+    def write(self, wave: Sequence[Mapped], batch: Batch) -> list[Outcome]:
+        """Rows of a wave share no key, so that one lookup is right for all of them."""
+        links = self._links(wave)
+        decisions = self.target.find(wave, links, self.target_side)
+        if self.flow.match.by_link and not self.dry:
+            decisions = self._recover(decisions)
+        todo = [decision.change for decision in decisions if decision.change is not None]
+        if self.dry:
+            answers = iter([Written(change.id) for change in todo])
+        else:
+            answers = iter(self.endpoint.write(todo) if todo else [])
+        outcomes = []
+        for decision in decisions:
+            outcome = decision.outcome or _answered(decision, next(answers))
+            batch.notes += decision.notes
+            if decision.mapped.joined.record not in links or self.flow.match.by_link:
+                self._link(decision.mapped, outcome, batch)  # one made by hand stays as it is
+            outcomes.append(outcome)
+        return outcomes
+
+    def _links(self, wave: Sequence[Mapped]) -> dict[str, Link]:
+        """Links that say what the target is: all of them where there is no key, else only those made by hand."""
+        links = self.store.links(self.lease.stream, self.source_side, [row.joined.record for row in wave])
+        return {
+            getattr(link, self.source_side): link
+            for link in links
+            if self.flow.match.by_link or (link.made == "manual" and link.active)
+        }
+
+    def _link(self, row: Mapped, outcome: Outcome, batch: Batch) -> None:
+        if outcome.outcome in ("created", "updated", "unchanged") and outcome.target is not None:
+            ends = {self.source_side: row.joined.record, self.target_side: outcome.target}
+            batch.links.append(Link(row.key, **ends))
+        if self.flow.match.by_link and outcome.reason != Unanswered.code:
+            batch.settled.append(row.key)
+
+    def _recover(self, decisions: list[Decision]) -> list[Decision]:
+        """Creates that no key could find again: look for what a lost call has made, then journal what is to be made."""
+        waiting = self.store.intents(self.lease.stream)
+        lost = [waiting[d.mapped.key] for d in decisions if _creates(d) and d.mapped.key in waiting]
+        if lost:
+            self._settle(lost)
+            taken = {getattr(link, self.target_side) for link in self.store.all_links(self.lease.stream)}
+            twins = self.target.twins(lost, taken)
+            decisions = [self._adopted(d, twins.get(d.mapped.key, [])) if _creates(d) else d for d in decisions]
+        creates = [decision.mapped for decision in decisions if _creates(decision)]
+        if creates:
+            sent = canon.text(self.endpoint.now())
+            payloads = [(row.key, json.dumps(row.values, sort_keys=True, default=str)) for row in creates]
+            self.store.journal(self.lease, [Intent(key, payload, sent) for key, payload in payloads])
+        return decisions
+
+    def _settle(self, lost: Sequence[Intent]) -> None:
+        """Wait until a call whose sender was killed can no longer be applied unseen."""
+        latest = max(canon.parse(intent.sent) for intent in lost)
+        left = self.endpoint.settle - (self.endpoint.now() - latest).total_seconds()
+        if self.endpoint.settle and left > 0:
+            self.clock.sleep(left)
+
+    def _adopted(self, decision: Decision, ids: list[str]) -> Decision:
+        if not ids:
+            return decision
+        row = decision.mapped
+        if len(ids) == 1:
+            return Decision(row, None, row.outcome("created", target=ids[0]), ids[0])
+        said = f"an earlier create was not answered, and {' and '.join(ids)} could each be what it made; remove or link one"
+        return Decision(row, None, row.outcome("failed", "ambiguous_match", said))
+
+
+def waves(rows: Sequence[Mapped]) -> Iterator[list[Mapped]]:
+    """Batches in which no two rows can be the same target record: the second must see what the first has written."""
+    while rows:
+        taken: dict[str, Mapped] = {}
+        left = []
+        for row in rows:
+            key = json.dumps(row.keys[0], default=str) if row.keys else row.key
+            if key in taken or len(taken) == BATCH:
+                left.append(row)
+            else:
+                taken[key] = row
+        yield list(taken.values())
+        rows = left
+
+
+def _creates(decision: Decision) -> bool:
+    return decision.change is not None and decision.change.verb == "create"
+
+
+def _answered(decision: Decision, answer: Written) -> Outcome:
+    row, error = decision.mapped, answer.error
+    if error is None:
+        target = None if answer.id is None else str(answer.id)
+        return row.outcome("created" if _creates(decision) else "updated", target=target, changed=decision.changed)
+    reason = "rejected" if isinstance(error, Rejected) else error.code
+    named = ", ".join(getattr(error, "fields", ())) or None
+    return row.outcome("failed", reason, str(error), target=decision.target, field=named)
