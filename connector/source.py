@@ -196,7 +196,7 @@ class _Builder:
         if event.anchor is not None:
             self.stop("anchor", f"anchors (&{event.anchor}) are not part of the language; remove it", start)
         if event.tag is not None:
-            self.stop("tag", f"tags ({event.tag}) are not part of the language; remove it", start)
+            self.stop("tag", f"tags ({event.tag.replace('tag:yaml.org,2002:', '!!')}) are not part of the language; remove it", start)
         self.marks[at] = Marks(start, key)
         if isinstance(event, yaml.ScalarEvent):
             if not event.style and _NUMBER.match(event.value) and sum(map(str.isdigit, event.value)) > _DIGITS:

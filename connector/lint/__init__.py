@@ -87,7 +87,7 @@ def check_source(
     found = [Finding("error", fault.code, fault.message, read.name, fault.span) for fault in read.faults]
     if all(fault.code in ("duplicate_key", "number_too_long") for fault in read.faults):
         troubles = check_grammar(read, kind)
-        found += [file.finding("error", t.code, t.message, t.at, t.hint, key=t.key) for t in troubles]
+        found += [file.trouble(trouble) for trouble in troubles]
         tree = sane(read.tree, troubles)
         if isinstance(tree, dict):
             found += _rules(File(read, kind, tree, frozenset(t.at for t in troubles), folder), shapes)

@@ -158,11 +158,11 @@ def example_names(file: File) -> Findings:
         at: At = ("examples", n)
         if not isinstance(example, dict):
             continue
-        name = example.get("id")
-        if isinstance(name, str) and name in seen:
-            said = f"{name} is the id of two examples"
+        own = example.get("id")
+        if isinstance(own, str) and own in seen:
+            said = f"{own} is the id of two examples"
             yield file.finding("error", "repeated_id", said, (*at, "id"), "give each its own")
-        seen.add(str(name))
+        seen.add(str(own))
         for place, word in _object_names(example, at):
             if known and word not in known:
                 said = f"the mapping has no object {word}"

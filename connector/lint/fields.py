@@ -16,6 +16,11 @@ from connector.values import Problem, Use, compile_value
 _MASKS = re.compile(r"\|\||\bnot_null(?=\s*\()|\bmax(?=\s*\()")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"")
 _DATES = ("date", "datetime")
+_KINDS = dict.fromkeys(("string", "combobox", "picklist", "email", "phone", "url"), "text") | {
+    "reference": "an id",
+    "boolean": "true or false",
+    "textarea": "long text",
+}
 _COMPOUND = ("address", "location")
 
 
@@ -23,8 +28,7 @@ def expressions(file: File) -> Findings:
     """Every path and template compiles."""
     for thing in file.objects:
         _ = thing.uses, thing.joins
-        for problem in thing.problems:
-            yield file.within("error", problem.code, problem.message, problem.at, "", problem.offset, problem.hint)
+        yield from (file.problem(problem) for problem in thing.problems)
 
 
 def missing_in_paths(file: File) -> Findings:
@@ -52,8 +56,7 @@ def example_values(file: File) -> Findings:
         if isinstance(example, dict) and "value" in example and (node := known(example["value"])) is not UNKNOWN:
             problems: list[Problem] = []
             compile_value(node, ("examples", n, "value"), problems)
-            for problem in problems:
-                yield file.within("error", problem.code, problem.message, problem.at, "", problem.offset, problem.hint)
+            yield from (file.problem(problem) for problem in problems)
 
 
 # ---- objects ---------------------------------------------------------------------------------------------
@@ -173,7 +176,7 @@ def _told(file: File, code: str, said: str, use: Use, index: int, hint: str) -> 
 
 
 def _kind(field: Field) -> str:
-    return {"string": "text", "reference": "an id", "boolean": "true or false"}.get(field.type, field.type)
+    return _KINDS.get(field.type, field.type)
 
 
 def _dated(shape: Shape | None) -> list[str]:

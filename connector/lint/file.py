@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.lint.findings import Finding, Level
-from connector.lint.grammar import UNKNOWN
+from connector.lint.grammar import UNKNOWN, Trouble
 from connector.model import Shape
 from connector.source import At, Source, Span, lookup
 from connector.values import Problem, Use, Value, compile_path, compile_record
@@ -138,6 +139,19 @@ class File:
     ) -> Finding:
         """A finding about a part of the string at `at`."""
         return self._at(level, code, message, at, hint, self.source.inside(at, offset, text))
+
+    def problem(self, problem: Problem) -> Finding:
+        """What the compiler of values says, at the word it speaks of."""
+        rest = problem.text[problem.offset :] if problem.offset is not None else ""
+        word = re.match(r"\w+|\{\{|\{%|\S", rest)
+        text = word[0] if word else ""
+        return self.within("error", problem.code, problem.message, problem.at, text, problem.offset, problem.hint)
+
+    def trouble(self, trouble: Trouble) -> Finding:
+        """What the grammar says: at the key where that is wrong or lacks something, else at the value itself."""
+        marks = self.source.marks.get(trouble.at)
+        span = marks.value if marks and not trouble.key else self.span(trouble.at, key=trouble.key)
+        return self._at("error", trouble.code, trouble.message, trouble.at, trouble.hint, span)
 
     def step(self, level: Level, code: str, message: str, use: Use, index: int, hint: str = "") -> Finding:
         """A finding about one step of a path."""

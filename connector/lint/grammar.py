@@ -79,7 +79,9 @@ def sane(tree: Any, troubles: list[Trouble]) -> Any:
         if last is None:
             return UNKNOWN
         if isinstance(holder, dict) and isinstance(last, str):
-            if trouble.key and trouble.code in ("unknown_key", "misplaced_key"):
+            if trouble.key and trouble.code == "malformed" and len(trouble.at) > 1:
+                lookup(copy, trouble.at[:-2])[trouble.at[-2]] = UNKNOWN  # nobody knows what the others should be called
+            elif trouble.key and trouble.code in ("unknown_key", "misplaced_key"):
                 holder.pop(last, None)
                 if trouble.meant:
                     holder.setdefault(trouble.meant, UNKNOWN)
@@ -144,7 +146,7 @@ def _explain(error: ValidationError, source: Source) -> Iterator[Trouble]:
         return
     name, value = _names().get(id(schema), ""), error.instance
     if "propertyNames" in error.absolute_schema_path:
-        yield Trouble("malformed", (*at, value), f"{value!r}: {_sentence(schema)}", _such_as(schema), key=True)
+        yield Trouble("malformed", (*at, str(value)), f"{value!r}: {_sentence(schema)}", _such_as(schema), key=True)
     elif name == "secret":
         yield Trouble("secret_in_file", at, f"{_called(at)} must not stand in a file", "write ${env:NAME} and set NAME")
     elif error.validator in _EXPLAIN:

@@ -149,6 +149,7 @@ def roots(file: File) -> Findings:
         if not thing.reads:
             continue
         brought = {name for row in thing.rows for name in row}
+        sure = thing.sure and brought <= set(thing.reads)  # else a misspelt name is the cause
         told: set[str] = set()
         for use in thing.uses:
             root, step = use.path[0], use.path[1:2]
@@ -156,7 +157,7 @@ def roots(file: File) -> Findings:
                 continue
             if root not in thing.reads:
                 yield _unknown_root(file, thing, use)
-            elif root not in brought and thing.sure and root not in told:
+            elif root not in brought and sure and root not in told:
                 told.add(root)
                 said = f"no trigger brings {root}, so {'.'.join(use.path)} is always empty"
                 yield file.step("error", "read_not_joined", said, use, 0, f"join it: with: {{{root}: {{FIELD: path}}}}")
@@ -173,7 +174,7 @@ def roots(file: File) -> Findings:
 def unused(file: File) -> Findings:
     for thing in file.objects:
         used = {name for row in thing.rows for name in row} | {use.path[0] for use in thing.uses}
-        for name in thing.reads if thing.sure and not thing.problems else ():
+        for name in thing.reads if thing.sure and not thing.problems and used <= set(thing.reads) else ():
             if name not in used:
                 said = f"nothing uses {name}"
                 yield file.finding("warning", "unused_read", said, (*thing.at, "read", name), "remove it", key=True)
