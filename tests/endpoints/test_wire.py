@@ -224,9 +224,12 @@ def test_a_bomb_is_left_packed():
 
 
 def test_a_body_that_is_too_large_unpacked_as_it_is():
-    with server(HEAD + b"\r\n", b"x" * (2 << 20)) as (url, _), wired(url, limit=1 << 20) as wire:
-        with pytest.raises(Unanswered, match="more than 1 MB"):
-            wire.send("POST", "/", json={})
+    with (
+        server(HEAD + b"\r\n", b"x" * (2 << 20)) as (url, _),
+        wired(url, limit=1 << 20) as wire,
+        pytest.raises(Unanswered, match="more than 1 MB"),
+    ):
+        wire.send("POST", "/", json={})
 
 
 TRUNCATED = {
@@ -256,7 +259,7 @@ def test_half_an_answer_to_a_write_leaves_open_whether_it_was_applied(kind):
 
 
 def test_a_reset_after_the_request_leaves_a_write_open():
-    with server(reset=True) as (url, _), wired(url) as wire, pytest.raises(Unanswered, match="POST http://127.0.0.1"):
+    with server(reset=True) as (url, _), wired(url) as wire, pytest.raises(Unanswered, match="POST http://127"):
         wire.send("POST", "/x", json={})
 
 
@@ -265,7 +268,7 @@ def test_a_write_that_found_nobody_was_not_sent():
         port = taken.getsockname()[1]
     with (
         wired(f"http://127.0.0.1:{port}") as wire,
-        pytest.raises(Unavailable, match="no connection to 127.0.0.1") as caught,
+        pytest.raises(Unavailable, match="no connection to 127") as caught,
     ):
         wire.send("POST", "/x", json={})
     assert not isinstance(caught.value, Unanswered)

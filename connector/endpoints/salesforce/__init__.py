@@ -316,7 +316,7 @@ class Salesforce:
             given = {at: self._written(todo[at][0], result) for at, result in zip(todo, results, strict=True)}
             answers.update(given)
             todo = {at: todo[at] for at, written in given.items() if _transient(written.error)}
-            for at in todo:
+            for at in todo:  # the first one speaks for all of them
                 raise answers[at].error or Unavailable
 
         try:

@@ -195,7 +195,7 @@ class Session:
         with self._lock:
             if self._token is None or self._token == stale:
                 self._token = None
-                self._wire, self._token = patiently(self._sign_in, self._clock)
+                self._wire, self._token = self._sign_in()
             return self._wire, self._token
 
     def _forget(self, token: str) -> None:
