@@ -14,7 +14,16 @@ from threading import RLock
 from typing import Any
 
 from connector import canon
-from connector.errors import Drifted, RateLimited, Rejected, SetupError, Unanswered, Unauthorized, Unavailable
+from connector.errors import (
+    Drifted,
+    EndpointError,
+    RateLimited,
+    Rejected,
+    SetupError,
+    Unanswered,
+    Unauthorized,
+    Unavailable,
+)
 from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
 
 Tree = dict[str, "Tree"]
@@ -52,9 +61,7 @@ FORMS: Mapping[str, Callable[[Any], Any]] = {
     "instant": _instant,
     "date": _date,
 }
-STANDARD: dict[tuple[str, ...], str] = {("Id",): "id"} | {
-    (name,): "datetime" for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp")
-}
+STANDARD = {"Id": "id"} | dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), "datetime")
 
 
 class Memory:
@@ -112,7 +119,7 @@ class Memory:
 
     def delete(self, object_: str, id_: str) -> None:
         with self._lock:
-            del self._tables[object_][self._id(self.keys(object_).id, id_)]
+            del self._tables[object_][self._id(self._id_column(object_), id_)]
 
     # ---- Endpoint ----
 
@@ -122,16 +129,16 @@ class Memory:
     def keys(self, name: str) -> Keys:
         if (id_ := self._id_column(name)) == "Id":
             return Keys("Id", "SystemModstamp", "CreatedDate")
-        rows = list(self._tables.get(name, {}).values())
-        has = [column for column in (*STAMPS, *MADE) if any(column in row for row in rows)]
-        stamp, made = (next((column for column in wanted if column in has), None) for wanted in (STAMPS, MADE))
-        return Keys(id_, stamp, made)
+        rows, mapped = list(self._tables.get(name, {}).values()), self._columns.get(name, {})
+        stamp = next((column for column in STAMPS if any(column in row for row in rows)), None)
+        made = (column for column in MADE if (column,) not in mapped and any(column in row for row in rows))
+        return Keys(id_, stamp, next(made, None))  # what a mapping fills does not say when the system made a row
 
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:
         return {name: self.shapes[name] for name in names if name in self.shapes}
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:  # noqa: ARG002
-        self._columns[name] = {column.path: column.kind for column in columns}
+        self._columns.setdefault(name, {}).update({column.path: column.kind for column in columns})
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:
         children = self.shapes[query.object].children if query.object in self.shapes else {}
@@ -150,16 +157,26 @@ class Memory:
         selected = [self._select(query) for query in queries]
         for number, (query, rows) in enumerate(zip(queries, selected, strict=True)):
             children = {relation: self._children(query, relation) for relation in query.children}
+            keys = self.keys(query.object)
             for at in range(0, len(rows) or 1, self.page):
-                some = [self._answer(query, row, children) for row in rows[at : at + self.page]]
+                some = [self._answer(query, keys, row, children) for row in rows[at : at + self.page]]
                 yield Page(number, some, last=at + self.page >= len(rows))
 
     def write(self, changes: Sequence[Change]) -> list[Written]:
         """`replace` and `update` set the given fields, `update` merging nested dicts. A field is what `prepare` named,
         set whole; where nothing is prepared, `replace` sets top-level values and `update` merges dicts all the way down.
         """
+        answers: list[Written] = []
         with self._lock:
-            return [self._write(change) for change in changes]
+            for change in changes:
+                try:
+                    answers.append(self._write(change))
+                except EndpointError as failed:
+                    if not answers:
+                        raise
+                    # what was applied must be answered; one record is one call here, so the rest was not sent
+                    return answers + [Written(one.id, failed) for one in changes[len(answers) :]]
+        return answers
 
     def close(self) -> None:
         pass
@@ -232,7 +249,9 @@ class Memory:
             if not row:
                 return Written(change.id, Rejected(f"{name} has no row {change.id}", reason="NOT_FOUND"))
         row = {id_: known} | _merged(row, values, self._groups(object_, deep=change.verb == "update"), ())
-        self._tables.setdefault(object_, {})[known] = self._stamp(object_, row) if id_ == "Id" else row
+        made = self.keys(object_).created if change.verb == "create" else None
+        row = self._stamp(object_, row) if id_ == "Id" else {made: canon.text(self.clock.now())} | row if made else row
+        self._tables.setdefault(object_, {})[known] = row
         self.written.append(replace(change, values=deepcopy(values), id=known))
         if answer == "lost_reply":
             return Written(None, Unanswered(f"{name}: the connection broke before the answer"))
@@ -246,7 +265,7 @@ class Memory:
 
     def _next(self, object_: str) -> str:
         table = self._tables.get(object_, {})
-        if table and all(known.isdecimal() for known in table):
+        if table and next(reversed(table)).isdecimal() and all(known.isdecimal() for known in table):
             return str(max(map(int, table)) + 1)
         self._new += 1
         return f"new{self._new}"
@@ -285,9 +304,11 @@ class Memory:
         return str(canon.id18(value) if column == "Id" else value)
 
     def _form(self, name: str, path: tuple[str, ...]) -> Callable[[Any], Any]:
-        field_ = self.shapes[name].fields.get(path[0]) if name in self.shapes and len(path) == 1 else None
-        kind = field_.type if field_ else self._columns.get(name, {}).get(path) or STANDARD.get(path, "")
-        return FORMS.get(kind, _as_is)
+        flat = path[0] if len(path) == 1 else ""
+        field_ = self.shapes[name].fields.get(flat) if name in self.shapes else None
+        return FORMS.get(
+            field_.type if field_ else self._columns.get(name, {}).get(path) or STANDARD.get(flat, ""), _as_is
+        )
 
     def _canonical(self, name: str, values: Row, at: tuple[str, ...]) -> Row:
         out = {}
@@ -325,14 +346,14 @@ class Memory:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
-    def _answer(self, query: Query, row: Row, children: Mapping[str, dict[str, list[Row]]]) -> Row:
-        keys = self.keys(query.object)
-        stamps = [column for column in (keys.id, keys.stamp) if column] if query.stamped else []
+    def _answer(self, query: Query, keys: Keys, row: Row, children: Mapping[str, dict[str, list[Row]]]) -> Row:
+        asked = (keys.id, keys.stamp, query.window and query.window.field) if query.stamped else ()
+        stamps = [column for column in asked if column]
         out = deepcopy(row) if query.whole else {}
         out |= self._project(query.object, row, _tree([*stamps, *query.paths]))
         for relation, below in children.items():
-            rows = below.get(self._id(keys.id, row[keys.id]), [])
-            out[relation] = [self._answer(query.children[relation], child, {}) for child in rows]
+            child, rows = query.children[relation], below.get(self._id(keys.id, row[keys.id]), [])
+            out[relation] = [self._answer(child, self.keys(child.object), one, {}) for one in rows]
         return out
 
     def _children(self, query: Query, relation: str) -> dict[str, list[Row]]:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from connector import canon
 from connector.endpoints.sql.faults import failure, first_line, refusal
-from connector.endpoints.sql.tables import MADE, STAMPS, Path, Table, builder, prepared, reflect, unknown
+from connector.endpoints.sql.tables import STAMPS, Path, Table, builder, prepared, reflect, unknown
 from connector.errors import Drifted, Rejected, SetupError, Unanswered
 from connector.model import Change, Clock, Column, Field, Keys, Page, Query, Row, Shape, Window, Written
 
@@ -38,7 +38,15 @@ class Sql:
 
     calls = 0
 
-    def __init__(self, name: str, settings: Mapping[str, Any], *, clock: Clock, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        clock: Clock,
+        engine: Engine | None = None,
+        cache: object = None,  # noqa: ARG002 - every adapter is offered one; a database has no tokens to keep
+    ) -> None:
         self.name, self.clock, self.create = name, clock, bool(settings.get("create_tables"))
         self.engine = engine or _engine(name, settings)
         self.sqlite = self.engine.dialect.name == "sqlite"
@@ -57,24 +65,19 @@ class Sql:
 
     def keys(self, name: str) -> Keys:
         table = self._find(name) if self.create else self._table(name)
-        return Keys(table.id, table.first(STAMPS), table.first(MADE)) if table else Keys("id", None)
+        return Keys(table.id, table.first(STAMPS), table.made) if table else Keys("id", None)
 
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:
-        """A table that may still be made has no shape yet."""
+        """Fields as rows have them, groups included. A table that may still be made has no shape yet."""
         tables = {name: self._find(name) if self.create else self._table(name) for name in names}
-        return {
-            name: Shape(
-                name, name, {c: Field(c, _FIELD_TYPES.get(of.family, "string")) for c, of in table.codecs.items()}
-            )
-            for name, table in tables.items()
-            if table
-        }
+        return {name: Shape(name, name, dict(_fields(table))) for name, table in tables.items() if table}
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:
         with self._errors(f"preparing {name}"), self._connect(writer=self.create) as db:
-            self._tables[name] = prepared(db, self.name, name, columns, keys, create=self.create)
+            columns = list({column.path: column for column in (*self._prepared.get(name, ()), *columns)}.values())
+            table = prepared(db, self.name, name, columns, keys, create=self.create)
             self._commit(db)
-        self._prepared[name] = columns
+        self._prepared[name], self._tables[name] = columns, table
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:  # noqa: ARG002
         return None
@@ -280,10 +283,17 @@ def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, W
     }
 
 
+def _fields(table: Table) -> Iterator[tuple[str, Field]]:
+    for (name, *below), column in table.paths.items():
+        family = table.codecs[column].family
+        yield name, Field(name, "string" if below else _FIELD_TYPES.get(family, "string"), filterable=family != "json")
+
+
 def _columns(table: Table, query: Query) -> list[tuple[str, Path]]:
     out: dict[str, Path] = {}
     if query.stamped:
         out |= {column: (column,) for column in (table.id, table.first(STAMPS)) if column}
+        out |= table.resolve(query.window.field) if query.window and query.window.field else {}
     for path in query.paths:
         out |= table.resolve(path)
     if query.whole:

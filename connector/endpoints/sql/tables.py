@@ -26,6 +26,7 @@ Path = tuple[str, ...]
 class Table:
     """`paths`: where each column lies in the nested values. `made_id`: the database numbers new rows.
 
+    `made`: the column in which it says when, unless a mapping fills that one.
     `unique`: the columns of the index that marks a table as made by us, None for any other table.
     """
 
@@ -35,6 +36,7 @@ class Table:
     codecs: Mapping[str, Codec]
     paths: Mapping[Path, str]
     made_id: bool
+    made: str | None
     unique: Path | None
 
     def first(self, names: Sequence[str]) -> str | None:
@@ -141,7 +143,8 @@ def reflect(db: Connection, system: str, name: str, columns: Sequence[Column]) -
     kinds = {column.name: column.kind for column in columns} | dict.fromkeys(STAMPS + MADE, "moment")
     mapped = {column.name: column.path for column in columns}
     codecs, made, made_id = {}, [], False
-    for column in inspector.get_columns(bare, schema=where):
+    known = inspector.get_columns(bare, schema=where)
+    for column in known:
         word, type_ = column["name"], column["type"]
         codecs[word] = codec(type_, kinds.get(word, ""), sqlite=sqlite)
         default: list[sa.FetchedValue] = []
@@ -150,6 +153,7 @@ def reflect(db: Connection, system: str, name: str, columns: Sequence[Column]) -
             made_id = numbered or column["default"] is not None
             default = [sa.FetchedValue()] if made_id and not numbered else []
         made.append(sa.Column(word, reflected(type_, sqlite=sqlite and not is_id), *default, primary_key=is_id))
+    dated = [column["name"] for column in known if column["default"] is not None and column["name"] not in mapped]
     marker = next((i for i in inspector.get_indexes(bare, schema=where) if i["name"] == _marker(bare)), None)
     return Table(
         f"{system}: table {name}",
@@ -158,6 +162,7 @@ def reflect(db: Connection, system: str, name: str, columns: Sequence[Column]) -
         codecs,
         {mapped.get(word, (word,)): word for word in codecs},
         made_id,
+        next((word for word in MADE if word in dated), None),
         tuple(str(column) for column in marker["column_names"]) if marker else None,
     )
 
