@@ -152,7 +152,7 @@ def parse(text: str, name: str = "<text>") -> Source:
     try:
         builder.build()
     except yaml.YAMLError as error:
-        builder.faults.append(_syntax(error))
+        builder.faults.append(_syntax(error, text))
     except _Stop:
         pass
     return Source(name, text, builder.tree, builder.marks, tuple(builder.faults))
@@ -192,11 +192,11 @@ class _Builder:
         if len(at) > MAX_DEPTH:
             self.stop("nested_too_deep", f"nesting goes {MAX_DEPTH} levels deep at most", start)
         if isinstance(event, yaml.AliasEvent):
-            self.stop("alias", f"aliases (*{event.anchor}) are not part of the language; write the value out", start)
+            self.stop("alias", "aliases (*name) are not part of the language; write the value out", start)
         if event.anchor is not None:
-            self.stop("anchor", f"anchors (&{event.anchor}) are not part of the language; remove it", start)
+            self.stop("anchor", "anchors (&name) are not part of the language; remove it", start)
         if event.tag is not None:
-            self.stop("tag", f"tags ({event.tag.replace('tag:yaml.org,2002:', '!!')}) are not part of the language; remove it", start)
+            self.stop("tag", "tags (!name) are not part of the language; remove it", start)
         self.marks[at] = Marks(start, key)
         if isinstance(event, yaml.ScalarEvent):
             if not event.style and _NUMBER.match(event.value) and sum(map(str.isdigit, event.value)) > _DIGITS:
@@ -275,14 +275,17 @@ _PLAIN_WORDS = (
     ("did not find expected ',' or '}'", "the map { is never closed, or a comma is missing"),
     ("found unexpected end of stream", "the quotes are never closed"),
     ("found a tab character", "tabs cannot indent; use blanks"),
+    ("<document start>", "a file holds one document; remove what follows the ..."),
     ("found unknown escape character", "unknown escape in double quotes; use single quotes, or double the backslash"),
 )
 
 
-def _syntax(error: yaml.YAMLError) -> Fault:
+def _syntax(error: yaml.YAMLError, text: str) -> Fault:
     problem = str(getattr(error, "problem", None) or error)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     where = Span(mark.line + 1, mark.column + 1, mark.index, mark.index + 1) if mark else Span(1, 1, 0, 0)
+    if text[where.start : where.end] == "\t":
+        problem = "found a tab character"
     said = next((plain for raw, plain in _PLAIN_WORDS if raw in problem), problem)
     return Fault("yaml_syntax", said, where)
 

@@ -58,3 +58,321 @@ def test_every_code_has_a_bad_file_and_a_near_miss() -> None:
     wanted = set(CODES) - MADE_HERE
     assert {path.stem for path in BAD} == wanted
     assert {path.stem for path in OK} == wanted
+
+
+# ---- the faults that other tools let pass ----------------------------------------------------------------
+
+MAPPING = """\
+mapping: small
+version: 1
+systems: {home: hatch, remote: i360}
+objects:
+  opportunity:
+    direction: pull
+    read:
+      appointment: {object: i360__Appointment__c, watch: {first: all}}
+      prospect: {object: i360__Prospect__c}
+    triggers:
+      - changed: appointment
+        with:
+          prospect: {Id: appointment.i360__Prospect__c}
+    write: opportunity
+    match: {keys: [external_id], found: replace, missing: create}
+    fields:
+      external_id: appointment.Id
+      email: {first: [prospect.i360__Primary_Email__c, appointment.i360__Email_Address__c]}
+      created: {latest: [appointment.CreatedDate, prospect.CreatedDate]}
+      parts: "split(appointment.i360__Phone_1__c, ',')"
+      title: {template: "{{ prospect.i360__Primary_First_Name__c }}: {{ appointment.Name }}"}
+"""
+
+FAULTS = [
+    ("latest:", "lastest:", "no_form", 19, 17, "latest"),
+    ("first: [prospect.", "first: [prospct.", "unknown_root", 18, 23, "prospect"),
+    ("found: replace", "found: replcae", "unknown_word", 15, 41, "replace"),
+    ("      email:", "      external_id: appointment.Name\n      email:", "duplicate_key", 18, 7, "line 17"),
+    ('"{{ prospect.i360__Primary_First_Name__c }}: {{ appointment.Name }}"', "{{ prospect.Name }}: {{ x }}", "unquoted_template", 21, 25, "quotes"),
+    ("appointment.i360__Email_Address__c", "appointment..i360__Email_Address__c", "invalid_expression", 18, 67, "dot"),
+    ("split(", "spilt(", "unknown_function", 20, 15, "split"),
+    ("appointment.Name }}", "appointment.Name", "invalid_template", 21, 70, "never closed"),
+    ("    match:", "    macth:", "unknown_key", 15, 5, "match"),
+    ("object: i360__Appointment__c", "object: i360__Apointment__c", "unknown_object", 8, 29, "i360__Appointment__c"),
+    ("appointment.i360__Email_Address__c", "appointment.app.i360__Email_Address__c", "unknown_field", 18, 68, "leave app out"),
+    ("prospect.i360__Primary_Email__c", "prospect.i360__Primry_Email__c", "unknown_field", 18, 32, "i360__Primary_Email__c"),
+    ("{{ appointment.Name", "{{ appointmentName", "unknown_root", 21, 73, "appointment.Name"),
+    ("prospect.i360__Primary_First_Name__c", "prospect.i360__Primary_Frist_Name__c", "unknown_field", 21, 38, "i360__Primary_First_Name__c"),
+]  # fmt: skip
+
+
+def problems(text: str) -> list[lint.Finding]:
+    found = check_source(source.parse(text, "small.yaml"), shapes=SHAPES)
+    return [finding for finding in found if finding.code != "no_shape"]
+
+
+def test_the_small_mapping_is_fine() -> None:
+    assert problems(MAPPING) == []
+
+
+@pytest.mark.parametrize(("right", "wrong", "code", "line", "column", "says"), FAULTS, ids=[fault[1] for fault in FAULTS])
+def test_a_fault_is_found_at_its_place(right: str, wrong: str, code: str, line: int, column: int, says: str) -> None:
+    assert MAPPING.count(right) == 1
+    (finding,) = problems(MAPPING.replace(right, wrong))
+    assert (finding.level, finding.code) == ("error", code)
+    assert (finding.span.line, finding.span.column) == (line, column)
+    assert says in finding.message + finding.hint
+
+
+def test_all_independent_errors_are_told_at_once_in_order() -> None:
+    text = MAPPING
+    for right, wrong, code, *_ in FAULTS:
+        if code in ("unknown_word", "no_form", "unknown_field", "unknown_function", "unknown_object"):
+            text = text.replace(right, wrong, 1)
+    found = problems(text)
+    assert [finding.span.line for finding in found] == sorted(finding.span.line for finding in found)
+    assert {finding.code for finding in found} == {"unknown_word", "no_form", "unknown_field", "unknown_function", "unknown_object"}
+
+
+# ---- what no file of the corpus can show -----------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(b"mapping: \xff")
+    for name in ("none.yaml", "bad.yaml"):
+        (finding,) = check(tmp_path / name)
+        assert (finding.code, finding.level) == ("unreadable_file", "error")
+    assert finding.message.startswith("this is not UTF-8")
+
+
+def test_a_large_file_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text("a: " + "x" * 300_000)
+    assert [finding.code for finding in check(tmp_path / "large.yaml")] == ["file_too_large"]
+
+
+def test_a_broken_shape_is_told_and_the_rest_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes" / "x.json").write_text("{")
+    (tmp_path / "small.yaml").write_text(MAPPING.replace("spilt", "split").replace("found: replace", "found: replcae"))
+    assert {finding.code for finding in check(tmp_path / "small.yaml")} >= {"bad_shape", "unknown_word", "no_shape"}
+
+
+def test_shapes_beside_the_mapping_are_used_and_seen_when_they_change(tmp_path: Path) -> None:
+    (tmp_path / "shapes").mkdir()
+    recorded = json.loads((ROOT / "mappings" / "shapes" / "i360__Prospect__c.json").read_text("utf-8"))
+    place = tmp_path / "shapes" / "i360__Prospect__c.json"
+    place.write_text(json.dumps(recorded))
+    (tmp_path / "small.yaml").write_text(MAPPING)
+    assert "unknown_field" not in {finding.code for finding in check(tmp_path / "small.yaml")}
+    recorded["fields"] = [entry for entry in recorded["fields"] if entry["name"] != "i360__Primary_Email__c"]
+    place.write_text(json.dumps(recorded))
+    os.utime(place, ns=(1, 1))
+    assert "unknown_field" in {finding.code for finding in check(tmp_path / "small.yaml")}
+
+
+@pytest.mark.parametrize("text", ["- a", "just text", "15", "null", "{}", "[]", "a: 1", "examples: 3", "connection: [x]", "mapping: {}"])
+def test_any_document_gets_findings_and_no_exception(text: str) -> None:
+    assert any(finding.level == "error" for finding in check_source(source.parse(text)))
+
+
+@pytest.mark.parametrize(("typed", "kind"), [("conection: x", "connection"), ("exmaples: []", "examples"), ("mappng: x", "mapping")])
+def test_the_kind_of_a_file_is_known_even_if_its_word_is_misspelt(typed: str, kind: str) -> None:
+    found = check_source(source.parse(typed))
+    assert any(finding.hint == f"did you mean {kind}?" for finding in found)
+
+
+def test_what_ships_is_clean() -> None:
+    files = [path for path in sorted((ROOT / "mappings").rglob("*.yaml")) if path.parent.name != "apis"]
+    assert files
+    found = [finding for path in files for finding in check(path) if finding.level != "note"]
+    assert render_text(found, [source.read(path) for path in files]).splitlines()[-1].startswith(f"{len(files)} file")
+    assert found == []
+
+
+# ---- combinations ----------------------------------------------------------------------------------------
+
+
+def test_the_combinations_of_hatch_are_those_of_the_vendor_page() -> None:
+    tree = source.read(ROOT / "mappings" / "i360_classic.yaml").tree
+    assert combinations(tree, "opportunity") == [
+        "Appointment",
+        "Appointment + Prospect",
+        "Project",
+        "Project + Prospect",
+        "Project + Production Activity (list)",
+        "Project + Production Activity (list) + Prospect",
+        "Prospect",
+    ]
+    assert combinations(tree, "contact_note") == ["note"]
+    assert combinations(tree, "nothing") == []
+
+
+# ---- printing --------------------------------------------------------------------------------------------
+
+
+def test_carets_stand_under_the_word_whatever_stands_before_it() -> None:
+    text = MAPPING.replace("email: {first: [prospect.", "'漢字\U0001f600': {path: appointment.Name}\n      é:\t{first: [prospct.")
+    read = source.parse(text, "small.yaml")
+    printed = render_text(problems(text), [read]).splitlines()
+    at = next(n for n, line in enumerate(printed) if "prospct" in line and " | " in line)
+    assert printed[at].index("prospct") == printed[at + 1].index("^")
+    assert "^^^^^^^ did you mean prospect?" in printed[at + 1]
+    wide = source.parse("{'漢字': 1, mapping: 漢字}", "w.yaml")
+    printed = render_text([f for f in check_source(wide) if f.code in ("unknown_key", "malformed")], [wide])
+    assert [line for line in printed.splitlines() if "^" in line] == [
+        "  |  ^^^^^^ one of: version, about, source, systems, schedule ...",
+        "  |                       ^^^^ such as opportunity",
+    ]
+
+
+def test_a_long_line_is_cut_around_its_fault() -> None:
+    text = MAPPING.replace("about", "").replace("external_id: appointment.Id", f"external_id: {{first: [{'appointment.Id, ' * 60}prospct.Id]}}")
+    read = source.parse(text, "small.yaml")
+    printed = render_text(problems(text), [read]).splitlines()
+    assert max(map(len, printed)) < 200
+    assert printed[1].index("prospct") == printed[2].index("^")
+
+
+def test_nothing_printed_steers_the_terminal() -> None:
+    text = 'mapping: "\\e[31m"\nversion: 1\n"\\u202e": 1\nobjects: {"\\e]0;x\\a": {}}\n'
+    found = check_source(source.parse(text, "x"))
+    printed = render_text(found, [source.parse(text, "x")])
+    assert not set(printed) & {"\x1b", "\x07", "\u202e"}
+    json.loads(render_json(found))
+
+
+def test_json_is_one_document_with_everything_in_it() -> None:
+    (entry,) = json.loads(render_json(problems(MAPPING.replace("found: replace", "found: replcae"))))
+    assert entry == {
+        "file": "small.yaml",
+        "line": 15,
+        "column": 41,
+        "end_column": 48,
+        "level": "error",
+        "code": "unknown_word",
+        "message": "found cannot be 'replcae'",
+        "hint": "did you mean replace?",
+        "at": "objects.opportunity.match.found",
+    }
+    assert json.loads(render_json([])) == []
+
+
+def test_the_summary_counts() -> None:
+    assert render_text([], {}) == "0 files, 0 problems\n"
+    read = source.parse(MAPPING.replace("replace", "replcae").replace("lastest", "latest"), "small.yaml")
+    assert render_text(problems(read.text), [read]).endswith("\n1 error in 1 file\n")
+
+
+# ---- secrets ---------------------------------------------------------------------------------------------
+
+CANARY = "hunter2-9f8e7d"
+CONNECTION = """\
+connection: acme
+mapping: nowhere.yaml
+systems:
+  hatch: {adapter: sql, url: "sqlite:///hatch.db"}
+  i360:
+    adapter: salesforce
+    login: https://acme.my.salesforce.com
+    auth: {grant: client_credentials, client_id: "${env:ID}", client_secret: "${env:SECRET}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('"${env:SECRET}"', CANARY),
+        ('"${env:SECRET}"', f"'{CANARY}'"),
+        ('"${env:SECRET}"', f'"${{env:SECRET}}{CANARY}"'),
+        ('"${env:SECRET}"', f"[{CANARY}]"),
+        ('"${env:SECRET}"', f"{{value: {CANARY}}}"),
+        ('"${env:SECRET}"', f'"{CANARY}'),
+        ('"${env:SECRET}"', f"&{CANARY}"),
+        ('"${env:SECRET}"', f"*{CANARY}"),
+        ('"${env:SECRET}"', f"!{CANARY} x"),
+        ("client_secret:", f"client_secrt: {CANARY}, client_secret:"),
+        ("client_secret:", f"password: {CANARY}, client_secret:"),
+        ("client_secret:", f"client_secret: {CANARY}, client_secret:"),
+        ("client_secret:", f"refresh_token: {CANARY}, client_secret:"),
+        ("client_credentials", CANARY),
+        ('"${env:ID}"', CANARY),
+        ("auth: {", f"auth: {CANARY}\n    {{"),
+        ("sqlite:///hatch.db", f"postgresql://u:{CANARY}@db/x"),
+        ("sqlite:///hatch.db", f"postgresql://:{CANARY}@db/x"),
+        ("sqlite:///hatch.db", f"postgresql://db/x?password={CANARY}"),
+        ("sqlite:///hatch.db", f"postgresql://db/x?user=u&PASSWORD={CANARY}"),
+        ("sqlite:///hatch.db", f"//u:{CANARY}@db/x"),
+        ("https://acme", f"https://u:{CANARY}@acme"),
+    ],
+)
+def test_a_secret_that_is_written_out_is_an_error_and_never_printed(right: str, wrong: str) -> None:
+    text = CONNECTION.replace(right, wrong)
+    assert text != CONNECTION
+    for noise in ("", "\nunknown: [", "\nconnection: again"):
+        read = source.parse(text + noise, "acme.yaml")
+        found = check_source(read)
+        assert any(finding.level == "error" for finding in found)
+        assert CANARY not in render_text(found, [read])
+        assert CANARY not in render_json(found)
+
+
+# ---- nothing that lint accepts fails to compile ----------------------------------------------------------
+
+
+def places(tree: object, at: source.At = ()) -> list[source.At]:
+    found = [at] if at else []
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        found += places(value, (*at, key))
+    return found
+
+
+def mutated(tree: object, dice: random.Random, times: int) -> object:
+    """The tree with keys renamed or deleted and scalars replaced, here and there."""
+    tree = copy.deepcopy(tree)
+    words = ["", "x", "prospect", "prospect.Id", "[0]", "a.b[", "{{ x }}", "{{", "both", "link", "skip", "first", "activities", "15m", "all", "Id"]
+    for _ in range(times):
+        at = dice.choice(places(tree))
+        holder = source.lookup(tree, at[:-1])
+        value = dice.choice([*words, 0, 7, 1.5, True, None, [], {}, ["prospect"], {"path": "prospect.Id"}, {"value": 1}, holder[at[-1]]])
+        match dice.randrange(4):
+            case 0 if isinstance(holder, dict):
+                value = holder.pop(at[-1])
+                holder[dice.choice([*words, "watch", "many", "fields", "keys", "template", "each", "required"])] = value
+            case 1:
+                del holder[at[-1]]
+            case _:
+                holder[at[-1]] = value
+    return tree
+
+
+@pytest.mark.parametrize("name", ["mappings/i360_classic.yaml", "tests/lint/two_ways.yaml", "tests/lint/ok/unused_read.yaml"])
+def test_whatever_is_done_to_a_mapping_lint_says_so_or_it_compiles(name: str) -> None:
+    tree = source.read(ROOT / name).tree
+    dice = random.Random(7)
+    accepted = 0
+    for round_ in range(400):
+        text = json.dumps(mutated(tree, dice, 1 + round_ % 3), ensure_ascii=False)
+        read = source.parse(text, "m.yaml")
+        found = check_source(read, shapes=SHAPES)
+        render_text(found, [read])
+        if any(finding.level == "error" for finding in found):
+            continue
+        accepted += 1
+        for key, thing in read.tree["objects"].items():
+            faults: list[object] = []
+            compile_record(thing["fields"], ("objects", key, "fields"), faults)
+            assert faults == []
+    assert accepted > 5
+
+
+# ---- cost ------------------------------------------------------------------------------------------------
+
+
+def test_lint_loads_none_of_the_heavy_libraries() -> None:
+    script = (
+        "import sys; from pathlib import Path; from connector.lint import check;"
+        "found = check(Path(sys.argv[1]));"
+        "heavy = {'sqlalchemy', 'httpx', 'rich', 'starlette', 'stamina', 'jinja2', 'click'};"
+        "print(sorted(heavy & set(sys.modules)), len([f for f in found if f.level != 'note']))"
+    )
+    path = ROOT / "mappings" / "i360_classic.yaml"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] 0"

@@ -146,10 +146,11 @@ def instead(word: str, names: Iterable[str], at_most: int = 5) -> str:
 # ---- printing --------------------------------------------------------------------------------------------
 
 _WIDTH = 140
+_OPEN = r"""["']?(?:\$\{env:\w+\}|client_credentials)["']?"""
 _SECRETS = re.compile(
-    r"""(?ix) (?: client_?id | secret | passw(?:or)?d | token | api_?key ) \w* ["']? [ \t]* : [ \t]*
-        (?! ["']? \$\{env: | [\[{|>] ) ( "[^"\n]*"? | '[^'\n]*'? | [^\s,}\#]+ )
-      | :// (?! \$\{env: ) ( [^/?\#\s"']* : [^\s"']* @ | [^\s"']* [?&] (?: password | passwd | pwd | token ) = [^\s"']* )"""
+    rf"""(?ix) (?: client_?id | secret | secrt | passw(?:or)?d | token | api_?key ) \w* ["']? [ \t]* : [ \t]*
+        (?! {_OPEN} [ \t]* (?: [,}}#\n] | $ ) ) ( "[^"\n]*"? | '[^'\n]*'? | [\[{{|>] .* | [^\s,}}\#]+ )
+      | // ( [^/?\#\s"']* : [^\s"']* @ | [^\s"']* [?&] (?: password | passwd | pwd | token ) = [^\s"']* )"""
 )
 
 
@@ -158,8 +159,8 @@ def _secrets(source: Source) -> list[tuple[int, int]]:
 
     Of a file that is no YAML there is no tree, so the text itself is searched, too.
     """
-    under = [m.value for at, m in source.marks.items() if "auth" in at[:-1] and "grant" not in at]
-    written = [(s.start, s.end) for s in under if not source.text[s.start : s.end].lstrip("\"'").startswith("${env:")]
+    under = [(marks.value.start, marks.value.end) for at, marks in source.marks.items() if "auth" in at[:-1]]
+    written = [(start, end) for start, end in under if not re.fullmatch(_OPEN, source.text[start:end])]
     return written + [found.span(found.lastindex or 0) for found in _SECRETS.finditer(source.text)]
 
 
