@@ -1091,6 +1091,22 @@ def test_a_value_that_json_does_not_have_is_refused_alone():
     assert [each.error.reason for each in bad] == ["INVALID_VALUE"] * 3
 
 
+def test_a_value_that_the_org_cannot_read_spoils_its_row_alone():
+    with org_of() as (org, adapter):
+        values = [{SURNAME: f"Ada {n}"} | ({EMAIL: ["no text"]} if n == 37 else {}) for n in range(100)]
+        written = adapter.write([create(**each) for each in values])
+        assert [at for at, each in enumerate(written) if each.error] == [37]
+        assert written[37].error.reason == "JSON_PARSER_ERROR"
+        assert len(org.rows(PROSPECT)) == 99
+
+
+def test_a_record_that_is_written_twice_ends_as_the_second_says():
+    with org_of(*prospects(1)) as (org, adapter):
+        changes = [Change("update", PROSPECT, {SURNAME: name}, org.ids[0]) for name in ("Hopper", "Curie")]
+        assert [each.error for each in adapter.write(changes)] == [None, None]
+        assert org.rows(PROSPECT)[0][SURNAME] == "Curie"
+
+
 def test_what_will_be_written_is_checked_beforehand():
     good = [Column((SURNAME,)), Column(("Owner", "Email")), Column((EMAIL,))]
     with org_of() as (_, adapter):

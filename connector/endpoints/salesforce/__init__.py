@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +29,8 @@ __all__ = ["Salesforce", "literal", "soql"]
 QUERIES, SUBREQUESTS, RECORDS = 5, 25, 200
 """The most that one composite call takes of queries and altogether, and one collection."""
 _RESTARTS = 3
+_UNREAD = {"JSON_PARSER_ERROR", "MALFORMED_ID", "INVALID_ID_FIELD"}
+"""A collection with one value that the org cannot even read is refused as a whole, with one of these."""
 
 
 class Salesforce:
@@ -276,23 +279,26 @@ class Salesforce:
         """Raises only while nothing can have been written; later on, a failed call is the answer of its rows."""
         answers: dict[int, Written] = {}
         failed: EndpointError | None = None
-        for creates in (True, False):
-            numbers = [at for at, change in enumerate(changes) if (change.verb == "create") == creates]
-            for start in range(0, len(numbers), RECORDS):
-                batch = numbers[start : start + RECORDS]
-                some = {at: changes[at] for at in batch}
-                if failed is None:
-                    try:
-                        answers |= self._collection(some)
-                        continue
-                    except Unanswered as error:  # this batch may be there; the next one can still be written
-                        answers |= {at: Written(change.id, error) for at, change in some.items()}
-                        continue
-                    except EndpointError as error:
-                        if not answers:
-                            raise
-                        failed = error
-                answers |= {at: Written(change.id, failed) for at, change in some.items()}
+        batches = deque(_batches(changes))
+        while batches:
+            batch = batches.popleft()
+            try:
+                if failed:
+                    raise failed
+                answers |= self._collection(batch)
+            except Unanswered as error:  # this batch may be there; the next one can still be written
+                answers |= _same(batch, error)
+            except EndpointError as error:
+                if isinstance(error, Rejected) and error.reason in _UNREAD:  # one row spoils all: find it
+                    if len(batch) == 1:
+                        answers |= _same(batch, error)
+                    rows, half = list(batch.items()), len(batch) // 2
+                    batches.extendleft(dict(some) for some in (rows[half:], rows[:half]) if half)
+                    continue
+                if not answers:
+                    raise
+                failed = error
+                answers |= _same(batch, error)
         return [answers[at] for at in range(len(changes))]
 
     def _collection(self, changes: Mapping[int, Change]) -> dict[int, Written]:
@@ -339,6 +345,28 @@ class Salesforce:
         if not made:
             return Written(None, Unanswered(f"{self._session.host} wrote a {change.object} and did not say which"))
         return Written(str(canon.id18(made)))
+
+
+def _same(batch: Mapping[int, Change], error: EndpointError) -> dict[int, Written]:
+    return {at: Written(change.id, error) for at, change in batch.items()}
+
+
+def _batches(changes: Sequence[Change]) -> Iterator[dict[int, Change]]:
+    """Creates, then updates, as many as one collection takes; a record stands in a collection once."""
+    for creates in (True, False):
+        batch: dict[int, Change] = {}
+        ids: set[str | None] = set()
+        for at, change in enumerate(changes):
+            if (change.verb == "create") != creates:
+                continue
+            if len(batch) == RECORDS or change.id in ids:
+                yield batch
+                batch, ids = {}, set()
+            batch[at] = change
+            if change.id:
+                ids.add(change.id)
+        if batch:
+            yield batch
 
 
 def _transient(error: EndpointError | None) -> bool:
