@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-from importlib import import_module
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from connector.errors import SetupError
 from connector.model import Clock, Endpoint
 
-ENDPOINTS: Mapping[str, str] = {
-    "salesforce": "connector.endpoints.salesforce:Salesforce",
-    "sql": "connector.endpoints.sql:Sql",
-}
-"""Adapter -> where its class is; imported when a connection names it, for what they need is slow to import."""
+Settings = Mapping[str, Any]
+Cache = MutableMapping[str, str]
 
 
-def connect(name: str, settings: Mapping[str, Any], clock: Clock, cache: MutableMapping[str, str]) -> Endpoint:
+def _salesforce(name: str, settings: Settings, clock: Clock, cache: Cache) -> Endpoint:
+    from connector.endpoints.salesforce import Salesforce  # noqa: PLC0415 - httpx is slow to import
+
+    return Salesforce(name, settings, clock=clock, cache=cache)
+
+
+def _sql(name: str, settings: Settings, clock: Clock, _cache: Cache) -> Endpoint:
+    from connector.endpoints.sql import Sql  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    return Sql(name, settings, clock=clock)
+
+
+ENDPOINTS: Mapping[str, Callable[[str, Settings, Clock, Cache], Endpoint]] = {"salesforce": _salesforce, "sql": _sql}
+"""Adapter of a connection -> what makes it."""
+
+
+def connect(name: str, settings: Settings, clock: Clock, cache: Cache) -> Endpoint:
     """The system `name` as a connection describes it, secrets filled in."""
-    module, _, made = ENDPOINTS[settings["adapter"]].partition(":")
     try:
-        endpoint: Endpoint = getattr(import_module(module), made)(name, settings, clock=clock, cache=cache)
-    except ImportError as error:
-        raise SetupError(f"{name}: {error.name} is not installed; install the extra that brings it") from None
-    return endpoint
+        return ENDPOINTS[settings["adapter"]](name, settings, clock, cache)
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{name}: {error.name} is not installed; pip install the extra that brings it") from None

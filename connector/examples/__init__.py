@@ -84,12 +84,12 @@ def _faults(suite: Suite, example: Any, *, http: bool) -> Iterator[str]:
     elif "row" in example.get("given", {}):
         yield from _mapping_faults(suite, example)
     elif "crash" not in _steps(example):
-        with _Play(suite, example, http=http) as play:
+        with Play(suite, example, http=http) as play:
             play.go()
             yield from play.faults()
     else:
         for kill in range(1, MOST_KILLS):
-            with _Play(suite, example, http=http, kill=kill) as play:
+            with Play(suite, example, http=http, kill=kill) as play:
                 play.go()
                 yield from (f"killed at point {kill}: {fault}" for fault in play.faults())
                 if not play.killed:
@@ -206,7 +206,7 @@ class _Watched:
 
 
 @dataclass
-class _Play:
+class Play:
     """One example being played: the two systems, the store, the clock, and what was seen."""
 
     suite: Suite
@@ -223,7 +223,7 @@ class _Play:
     workers: int = 1
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def __enter__(self) -> _Play:
+    def __enter__(self) -> Play:
         self.given = self.example.get("given", {})
         self.clock = _Clock(canon.parse(self.example.get("now", "2025-01-01T00:00:00Z")))
         self.settings = _merged(self.suite.tree.get("connection", {}), self.given.get("connection", {}))
@@ -233,7 +233,7 @@ class _Play:
         self.project = _project(self.suite, self.settings)
         names = self.project.mapping.systems
         if self.http:
-            from connector.examples_http import systems  # noqa: PLC0415 - the sandbox org is an extra
+            from connector.examples.http import systems  # noqa: PLC0415 - the sandbox org is an extra
 
             made = self.open.enter_context(systems(self, home, remote))
             self.home, self.remote = _Watched(made[0]), _Watched(made[1])
@@ -596,36 +596,36 @@ class _Play:
             yield f"advanced: expected {expected}, the cursors went from {self.watermarks} to {now}"
 
 
-STEPS: Mapping[str, Callable[[_Play, Any], None]] = {
-    "run": _Play.run,
-    "preview": _Play.preview,
-    "lint": _Play.lint,
+STEPS: Mapping[str, Callable[[Play, Any], None]] = {
+    "run": Play.run,
+    "preview": Play.preview,
+    "lint": Play.lint,
     "pause": lambda play, _: play.set({"enabled": False}),
     "resume": lambda play, _: play.set({"enabled": True}),
-    "crash": _Play.crash,
-    "edit": _Play.edit,
-    "delete": _Play.delete,
-    "event": _Play.event,
-    "set": _Play.set,
-    "wait": _Play.wait,
-    "run_twice_at_once": _Play.twice,
+    "crash": Play.crash,
+    "edit": Play.edit,
+    "delete": Play.delete,
+    "event": Play.event,
+    "set": Play.set,
+    "wait": Play.wait,
+    "run_twice_at_once": Play.twice,
 }
 
-CHECKS: Mapping[str, Callable[[_Play, Any], Iterator[str]]] = {
-    "writes": _Play.writes,
-    "rows": _Play.counted,
-    "row": _Play.held,
-    "outcomes": _Play.told_outcomes,
-    "log": _Play.logged,
-    "links": _Play.linked,
-    "selected": _Play.triggered,
-    "window": _Play.windowed,
-    "queries": _Play.asked,
-    "calls": _Play.called,
-    "findings": _Play.found,
-    "flows": _Play.flowing,
-    "due": _Play.next_due,
-    "advanced": _Play.moved,
+CHECKS: Mapping[str, Callable[[Play, Any], Iterator[str]]] = {
+    "writes": Play.writes,
+    "rows": Play.counted,
+    "row": Play.held,
+    "outcomes": Play.told_outcomes,
+    "log": Play.logged,
+    "links": Play.linked,
+    "selected": Play.triggered,
+    "window": Play.windowed,
+    "queries": Play.asked,
+    "calls": Play.called,
+    "findings": Play.found,
+    "flows": Play.flowing,
+    "due": Play.next_due,
+    "advanced": Play.moved,
 }
 
 

@@ -1,0 +1,164 @@
+"""The two systems of an example as they are in production: the sandbox org behind the Salesforce adapter, and SQLite."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from connector import canon, plan
+from connector.endpoints.salesforce import Salesforce
+from connector.endpoints.sql import Sql
+from connector.model import Change, Endpoint, Flow, Query, Row
+from connector.sandbox import Org, serve
+
+if TYPE_CHECKING:
+    from connector.examples import Play
+
+
+@contextmanager
+def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterator[tuple[Endpoint, Endpoint]]:
+    """(home, remote) holding the given rows, both with what the steps and checks of an example need."""
+    with ExitStack() as open_:
+        folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
+        org = Org(shapes=play.suite.describes.values(), clock=play.clock.now)
+        open_.callback(org.close)
+        org.load(remote_rows)
+        for fault in play.given.get("faults", ()):
+            if fault["system"] == "remote":
+                status, verb = fault["answer"], fault.get("verb", "write")
+                org.fault(fault["object"], verb=verb, status=status, times=fault.get("times"))
+        url = open_.enter_context(serve(org))
+        auth = {"grant": "client_credentials", "client_id": "sandbox", "client_secret": "sandbox"}
+        names = play.project.mapping.systems
+        remote = _Remote(Salesforce(names.remote, {"login": url, "auth": auth}, clock=play.clock), org, play)
+        open_.callback(remote.close)
+        settings = {"url": f"sqlite:///{folder / 'home.db'}", "create_tables": True}
+        home = _Home(Sql(names.home, settings, clock=play.clock), play)
+        open_.callback(home.close)
+        home.fill(home_rows)
+        yield home, remote  # type: ignore[misc]  # everything else is the inner endpoint's
+
+
+@dataclass
+class _Remote:
+    inner: Salesforce
+    org: Org
+    play: Play
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def objects(self) -> list[str]:
+        return list(self.play.suite.describes)
+
+    @property
+    def queries(self) -> list[str]:
+        return self.org.queries
+
+    def rows(self, name: str) -> list[Row]:
+        return self.org.rows(name)
+
+    def edit(self, name: str, values: Row) -> None:
+        known = canon.id18(values.get("Id"))
+        if any(row["Id"] == known for row in self.rows(name)):
+            self.org.edit(name, known, {key: value for key, value in values.items() if key != "Id"})
+        else:
+            stamp = canon.text(self.play.clock.now())
+            self.org.load([{"object": name, "CreatedDate": stamp, "LastModifiedDate": stamp, **values}])
+
+    def delete(self, name: str, known: str) -> None:
+        self.org.delete(name, known)
+
+
+@dataclass
+class _Home:
+    inner: Sql
+    play: Play
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def objects(self) -> list[str]:
+        return sa.inspect(self.inner.engine).get_table_names()
+
+    def _flows(self) -> list[Flow]:
+        """Both ways of every object, open or not: their tables are there either way."""
+        project = self.play.project
+        rules = (project.mapping, project.connection, project.shapes)
+        return [plan.flow(*rules, name, plan.one_way(project.mapping, name)) for name in project.mapping.objects]
+
+    def fill(self, rows: list[Row]) -> None:
+        written, read = set(), {}
+        for flow in self._flows():
+            if flow.direction == "pull":
+                written.add(flow.write)
+                self.inner.prepare(flow.write, flow.columns, [".".join(key.field) for key in flow.match.keys])
+                with self.inner.engine.begin() as tx:  # a table of somebody else's may hold a key twice
+                    for index in sa.inspect(self.inner.engine).get_indexes(flow.write):
+                        tx.exec_driver_sql(f'DROP INDEX "{index["name"]}"')
+            else:
+                read |= {one.object: one for one in flow.reads.values()}
+        events = [step["event"] for step in self.play.example.get("steps", ()) if isinstance(step, dict) and "event" in step]
+        given = [*rows, *({"object": event["object"], **event["record"]} for event in events)]
+        for name in {*read, *(row["object"] for row in rows)} - written:
+            stamp = read[name].watch.field if name in read and read[name].watch else None  # type: ignore[union-attr]
+            paths = [*(read[name].paths if name in read else ()), *([stamp] if stamp else ())]
+            self._table(name, [row for row in given if row["object"] == name], paths)
+        for row in rows:
+            self.put(row["object"], {key: value for key, value in row.items() if key != "object"}, new=True)
+
+    def _table(self, name: str, rows: list[Row], paths: list[str]) -> None:
+        columns = dict.fromkeys((*(key for row in rows for key in row), *paths))
+        kinds = {key: {type(row[key]) for row in rows if row.get(key) is not None} for key in columns}
+        table = sa.Table(name, sa.MetaData(), sa.Column("id", sa.Text, primary_key=True))
+        for key in columns:
+            if key not in ("object", "id"):
+                table.append_column(sa.Column(key, _column(kinds[key])))
+        table.create(self.inner.engine)
+
+    def put(self, name: str, values: Row, *, new: bool = False) -> None:
+        """A row as given; in a table that numbers its rows it gets another id, which is remembered."""
+        known = self.play.known("home", name, values.get("id"))
+        if not new and any(str(row["id"]) == known for row in self.rows(name)):
+            self.edit(name, values)
+            return
+        numbered = name in {flow.write for flow in self._flows() if flow.direction == "pull"}
+        rest = {key: value for key, value in values.items() if key != "id"} if numbered else values
+        answer = self.inner.write([Change("create", name, rest)])[0]
+        if answer.error:
+            raise answer.error
+        self.play.ids[f"home.{name}", str(values["id"])] = str(answer.id)
+
+    def rows(self, name: str) -> list[Row]:
+        if name not in self.objects:
+            return []
+        return [row for page in self.inner.read([Query(name, whole=True)]) for row in page.rows]
+
+    def edit(self, name: str, values: Row) -> None:
+        known = self.play.known("home", name, values["id"])
+        row = next((row for row in self.rows(name) if str(row["id"]) == known), None)
+        if row is None:
+            self.put(name, values, new=True)
+            return
+        rest = {key: value for key, value in values.items() if key != "id"}
+        stamp = self.inner.keys(name).stamp
+        self.inner.write([Change("update", name, rest | ({stamp: canon.text(self.play.clock.now())} if stamp else {}), row["id"])])
+
+    def delete(self, name: str, known: str) -> None:
+        table = sa.Table(name, sa.MetaData(), autoload_with=self.inner.engine)
+        with self.inner.engine.begin() as tx:
+            tx.execute(sa.delete(table).where(sa.cast(table.c.id, sa.Text) == known))
+
+
+def _column(kinds: set[type]) -> Any:
+    if kinds <= {str}:
+        return sa.Text
+    return sa.Boolean if kinds == {bool} else sa.Integer if kinds == {int} else sa.JSON
