@@ -267,7 +267,9 @@ def _each(node: Row, scope: Scope) -> Value:
 
 
 def _fields(node: Row, scope: Scope) -> Value:
-    return _record(node["fields"], scope / "fields")
+    value = _record(node["fields"], scope / "fields")
+    build = value.evaluate
+    return replace(value, evaluate=lambda row, why: build(row, why) or ABSENT)  # all of it absent: nothing is written
 
 
 def _required_form(node: Row, scope: Scope) -> Value:
@@ -376,7 +378,7 @@ def _changed(value: Value, node: Row, scope: Scope) -> Value:
 def _change(node: Row, scope: Scope) -> Callable[[Any], tuple[Any, str]] | None:
     """A function of a value that is there: the changed value, and the reason when there is none."""
     kind, pairs, ignore = node.get("as"), node.get("values"), node.get("case") == "ignore"
-    if kind is not None and kind not in TYPES:
+    if kind is not None and not (isinstance(kind, str) and kind in TYPES):
         scope.problem("unknown_type", f"there is no type {kind}", hint="use one of: " + ", ".join(TYPES))
         return None
     convert, failed = TYPES[kind] if kind else (None, "")

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import jmespath
@@ -246,19 +246,27 @@ def _parse(text: str, scope: Scope) -> tuple[Any, list[Any]]:
                 f"'{word}'",
             )
             return None, []
+    tree: Any = None
+    tokens: list[Any] = []
     try:
-        tokens = list(lexer.Lexer().tokenize(text))
-        tree: Any = jmespath.compile(text).parsed
+        if max(accumulate((c in "([{") - (c in ")]}") for c in _bare(text))) <= MAX_DEPTH:
+            tokens = list(lexer.Lexer().tokenize(text))
+            tree = jmespath.compile(text).parsed
     except JMESPathError as error:
         message, offset = _syntax(text, error)
         scope.problem("invalid_expression", message, text, offset)
-    except (ValueError, RecursionError):
+        return None, []
+    except RecursionError:  # `!` and `[*]` a few hundred times over
+        pass
+    if tree is None or _depth(tree) > MAX_DEPTH:
         scope.problem("invalid_expression", f"nested more than {MAX_DEPTH} deep", text, 0)
-    else:
-        if _depth(tree) <= MAX_DEPTH:
-            return tree, tokens
-        scope.problem("invalid_expression", f"nested more than {MAX_DEPTH} deep", text, 0)
-    return None, []
+        return None, []
+    return tree, tokens
+
+
+def _bare(text: str) -> str:
+    """The text with what stands in quotes blotted out, place for place."""
+    return _QUOTED.sub(lambda match: "_" * len(match[0]), text)
 
 
 def _is_json(literal: str) -> bool:
@@ -277,7 +285,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _syntax(text: str, error: JMESPathError) -> tuple[str, int]:
-    bare = _QUOTED.sub(lambda match: "_" * len(match[0]), text)
+    bare = _bare(text)
     offset = error.lex_position if isinstance(error, ParseError) else 0
     if "{{" in bare:
         return "{{ }} belongs in a template: {template: ...}", bare.index("{{")
@@ -297,6 +305,8 @@ def _syntax(text: str, error: JMESPathError) -> tuple[str, int]:
     if isinstance(error, IncompleteExpressionError):
         return "ends too early: something is missing behind it", len(text)
     found = text[offset : offset + 1]
+    if found == "=":
+        return "equal is written ==", offset
     if offset and (text[offset - 1] == " " or found == "-") and re.match(r"[\w-]", found):
         return f"did not expect {found!r} here: a name with a blank or a dash stands in double quotes", offset
     return f"did not expect {found!r} here" if found else "ends too early", offset
@@ -363,11 +373,11 @@ class _Reading:
         self.uses: dict[Use, None] = {}
 
     def whole(self, tree: Any) -> tuple[Path, ...]:
+        if (width := _width(tree)) > MAX_WIDTH:
+            self.problem(f"multiplies what it reads {width:,} times; {MAX_WIDTH} is the most")
+            return ()
         trails = self.walk(tree, (_Trail(),))
         self.consume(trails)
-        width = _width(tree)
-        if width > MAX_WIDTH:
-            self.problem(f"multiplies what it reads {width:,} times; {MAX_WIDTH} is the most")
         items = [trail.item() for trail in trails if trail.path]
         return tuple(use.path for item in items for use in self.scope.uses(self.text, item.path, item.steps))
 
@@ -389,6 +399,10 @@ class _Reading:
             case "index":
                 return tuple(trail.item() for trail in here)
             case "subexpression" | "pipe" | "index_expression":
+                if kind == "subexpression" and children[0]["type"] == "not_expression":
+                    self.problem(
+                        "! takes only the name behind it, not the path: write !(a.b)", max(0, self.text.find("!"))
+                    )
                 for child in children:
                     here = self.walk(child, here)
                 return here
@@ -460,20 +474,12 @@ class _Reading:
 
 
 def _width(node: Any) -> int:
-    """How many copies of what it reads a node can make: selections add up, what follows them multiplies."""
-    children = [_width(child) for child in node["children"] if isinstance(child, dict)]
-    if node["type"] in ("multi_select_list", "multi_select_dict", "function_expression", "comparator"):
-        return max(1, sum(children))
-    if node["type"] in (
-        "subexpression",
-        "pipe",
-        "index_expression",
-        "projection",
-        "filter_projection",
-        "value_projection",
-    ):
-        return math.prod(children)
-    return max(children, default=1)
+    """How many copies of what it reads a node can make: branches add up, what follows them multiplies."""
+    if node["type"] == "literal":
+        return 0
+    widths = [_width(child) for child in node["children"] if isinstance(child, dict)]
+    chain = node["type"].endswith("projection") or node["type"] in ("subexpression", "pipe", "index_expression")
+    return math.prod(width or 1 for width in widths) if chain else max(1, sum(widths))
 
 
 def _kind(node: Any) -> str | None:

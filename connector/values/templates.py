@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-import math
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -117,7 +116,11 @@ def template(source: str, scope: Scope) -> tuple[Part, list[Part], tuple[Use, ..
         return None
     compiling = _Compiling(source, scope)
     part = compiling.node(tree)
-    return (part, compiling.reads, tuple(compiling.uses)) if len(scope.problems) == known else None
+    return (
+        (part, compiling.reads, tuple(sorted(compiling.uses, key=lambda use: use.offset)))
+        if len(scope.problems) == known
+        else None
+    )
 
 
 def _syntax(source: str, error: TemplateSyntaxError) -> tuple[str, int]:
@@ -138,9 +141,7 @@ def _syntax(source: str, error: TemplateSyntaxError) -> tuple[str, int]:
     if "looking for the following tags" in message:
         tag = re.search(r"The innermost block that needs to be closed is '(\w+)'", message)
         word = tag[1] if tag else "if"
-        return f"this {{% {word} %}} is never closed: expected {{% end{word} %}} before the end", source.rfind(
-            f"{word} "
-        )
+        return f"this {{% {word} %}} is never closed: expected {{% end{word} %}} before the end", begin
     return message[:1].lower() + message[1:].rstrip("."), offset
 
 
@@ -188,7 +189,7 @@ class _Compiling:
         value = node.value
         if isinstance(value, str) and len(value) > MAX_CONSTANT:
             return self.refuse(node, f"a text in a template has at most {MAX_CONSTANT:,} characters")
-        if isinstance(value, int | float) and (not math.isfinite(value) or abs(value) > MAX_NUMBER):
+        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
             return self.refuse(node, f"a number in a template is at most {MAX_NUMBER:,}")
         return lambda _row: value
 
