@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,13 @@ class Source:
         return _place(self.text, start, length)
 
     def line(self, number: int) -> str:
-        lines = _BREAK.split(self.text)
+        lines = _lines(self.text)
         return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+@lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return _BREAK.split(text)
 
 
 def _place(text: str, start: int, length: int) -> Span:

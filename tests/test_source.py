@@ -55,7 +55,10 @@ def test_a_scalar_has_one_meaning(typed: str, meant: Any) -> None:
     parsed = parse(f"key: {typed}\n")
     value = parsed.tree["key"]
     assert not parsed.faults
-    assert (value, type(value)) == (meant if not isinstance(meant, str) or "\n" not in meant else meant + "\n", type(meant))
+    assert (value, type(value)) == (
+        meant if not isinstance(meant, str) or "\n" not in meant else meant + "\n",
+        type(meant),
+    )
 
 
 def test_keys_are_text_whatever_they_look_like() -> None:
@@ -239,7 +242,9 @@ def test_files(tmp_path: Path) -> None:
 
 # ---- trees that come back --------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"], exclude_characters="\u2028\u2029\ufeff"))
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"], exclude_characters="\u2028\u2029\ufeff")
+)
 TREES = st.recursive(
     TEXT | st.integers(-(10**16), 10**16) | st.booleans() | st.none(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT.filter(bool), inner, max_size=4),
@@ -260,8 +265,10 @@ def dumped(node: Any, depth: int = 0) -> str:
         return "".join(f"\n{pad}- {dumped(item, depth + 1)}" for item in node)
     if isinstance(node, str):
         return quoted(node)
-    return {None: "null", True: "true", False: "false"}.get(node) or str(node) if not isinstance(node, (dict, list)) else (
-        "{}" if isinstance(node, dict) else "[]"
+    return (
+        {None: "null", True: "true", False: "false"}.get(node) or str(node)
+        if not isinstance(node, (dict, list))
+        else ("{}" if isinstance(node, dict) else "[]")
     )
 
 

@@ -79,7 +79,7 @@ def sane(tree: Any, troubles: list[Trouble]) -> Any:
         if last is None:
             return UNKNOWN
         if isinstance(holder, dict) and isinstance(last, str):
-            if trouble.key and trouble.code == "malformed" and len(trouble.at) > 1:
+            if trouble.key and trouble.code == "malformed" and trouble.at[-2:-1] == ("read",):
                 lookup(copy, trouble.at[:-2])[trouble.at[-2]] = UNKNOWN  # nobody knows what the others should be called
             elif trouble.key and trouble.code in ("unknown_key", "misplaced_key"):
                 holder.pop(last, None)
@@ -199,7 +199,8 @@ def _missing(at: At, value: Any, schema: Any, _name: str, _source: Source) -> It
         if key not in value:
             rule = schema.get("properties", {}).get(key, {})
             about = _sentence(rule) or _sentence(_defs().get(rule.get("$ref", "").rpartition("/")[2], {}))
-            yield Trouble("missing_key", (*at, key), f"{_called(at)} needs {key}", f"{key}: {about}" if about else "")
+            hint = instead("", rule["enum"]) if "enum" in rule else about
+            yield Trouble("missing_key", (*at, key), f"{_called(at)} needs {key}", f"{key}: {hint}")
 
 
 def _type(at: At, value: Any, schema: Any, name: str, source: Source) -> Iterator[Trouble]:
