@@ -258,10 +258,17 @@ class Sql:
 
 
 def _create(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:
-    insert = table.sql.insert().returning(table.sql.c[table.id], sort_by_parameter_order=True)
-    rows = [row for _, _, row in items]
-    made = db.scalars(insert, rows).all() if rows[0] else [db.scalar(insert) for _ in rows]
-    return {number: Written(str(known)) for (number, _, _), known in zip(items, made, strict=True)}
+    insert, rows = table.sql.insert(), [row for _, _, row in items]
+    known = table.sql.c[table.id]
+    if not rows[0]:
+        made = [db.scalar(insert.returning(known)) for _ in rows]
+    elif db.dialect.name == "sqlite" and table.codecs[table.id].family == "integer" and table.id not in rows[0]:
+        made = sorted(
+            db.scalars(insert.returning(known), rows)
+        )  # returned in any order, but numbered in that of the rows
+    else:
+        made = list(db.scalars(insert.returning(known, sort_by_parameter_order=True), rows))
+    return {number: Written(str(id_)) for (number, _, _), id_ in zip(items, made, strict=True)}
 
 
 def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def codec(type_: TypeEngine[Any], kind: str, *, sqlite: bool) -> Codec:
             "moment": Codec("text", _moment, _same, _moment),
             "date": Codec("text", lambda value: canon.date(value) or _text(value), _same, _same),
         }[kind]
+    if family == "number" and isinstance(type_, sa.REAL) and not sqlite:
+        return Codec(family, _single, _same, _as_number)
     if family == "number":
         scale = None if sqlite or isinstance(type_, sa.Float) else getattr(type_, "scale", None)
         return Codec(family, lambda value: _number(value, scale), _same, _as_number)
@@ -122,6 +125,13 @@ def _number(value: Any, scale: int | None) -> float:
     return number if scale is None else float(Decimal(repr(number)).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP))
 
 
+def _single(value: Any) -> float:
+    """The shortest number that four bytes tell from its neighbours, which is how PostgreSQL spells a real."""
+    number = struct.pack("f", _number(value, None))
+    spelt = (float(f"{struct.unpack('f', number)[0]:.{digits}g}") for digits in range(1, 10))
+    return next(short for short in spelt if struct.pack("f", short) == number)
+
+
 def _as_number(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal | int) else value
 
@@ -162,7 +172,7 @@ PLAIN: dict[str, Codec] = {
     "boolean": Codec("boolean", _boolean, _same, _same),
     "date": Codec("date", _date, date.fromisoformat, lambda value: canon.date(value) or _text(value)),
     "json": Codec("json", _json, _same, _same),
-    "uuid": Codec("uuid", lambda value: str(uuid.UUID(value)), _same, str),
+    "uuid": Codec("uuid", lambda value: str(uuid.UUID(str(value))), _same, str),
 }
 SQLITE: dict[str, Codec] = {
     "boolean": Codec("boolean", _boolean, int, lambda value: bool(value) if value in (0, 1) else value),

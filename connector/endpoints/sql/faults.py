@@ -44,8 +44,9 @@ def refusal(error: Exception, table: Table) -> Rejected | None:
     unsent = isinstance(error, StatementError) and not isinstance(error, DBAPIError)  # a value that the driver refused
     if not to_blame and not unsent:
         return None
-    line = first_line(error)
-    named = tuple(column for column in table.codecs if re.search(rf"\b{re.escape(column)}\b", line))
+    line, diag = first_line(error), getattr(getattr(error, "orig", None), "diag", None)
+    said = f"{line} {getattr(diag, 'column_name', '')} {str(getattr(diag, 'message_detail', '')).partition('=')[0]}"
+    named = tuple(column for column in table.codecs if re.search(rf"\b{re.escape(column)}\b", said))
     return Rejected(f"{table.label}: {line}", code or "INVALID_VALUE", named)
 
 
