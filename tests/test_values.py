@@ -9,6 +9,7 @@ import jmespath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2.sandbox import SandboxedEnvironment
 
 from connector import source
 from connector.model import Skip
@@ -97,6 +98,7 @@ def _once(uses):
 
 # ---- what must always hold ---------------------------------------------------------------------------------
 
+UNHURRIED = settings(deadline=None)
 NAMES = st.sampled_from(["a", "b", "c"])
 SCALARS = st.one_of(
     st.none(),
@@ -117,11 +119,13 @@ def _null(value):
     return None if value is ABSENT else value
 
 
+@UNHURRIED
 @given(ROWS, PATHS)
 def test_a_dotted_path_gives_what_jmespath_gives(row, path):
     assert repr(_null(compile_path(path, (), []).evaluate(row, None))) == repr(jmespath.search(path, row))
 
 
+@UNHURRIED
 @given(ROWS, PATHS)
 def test_a_quoted_path_gives_what_jmespath_gives(row, path):
     quoted = ".".join(f'"{step}"' for step in path.split("."))
@@ -135,6 +139,7 @@ EXPRESSIONS = [
 ]  # fmt: skip
 
 
+@UNHURRIED
 @given(ROWS, st.sampled_from(EXPRESSIONS))
 def test_every_other_path_gives_what_jmespath_gives(row, path):
     try:
@@ -144,6 +149,25 @@ def test_every_other_path_gives_what_jmespath_gives(row, path):
     assert repr(compile_path(path, (), []).evaluate(row, None)) == repr(wanted)
 
 
+TEMPLATES = [
+    "{{ a }}: {{ b }}", "  {{ a ~ '-' ~ b }} ", "{% if a == b %}x{% elif a > b %}{{ c }}{% else %}-{% endif %}", "{{ a if b else c }}",
+    "{{ a | upper }}{{ b | lower | title }}{{ c | capitalize }}", "{{ (a or b) and c }}", "{{ a | replace('x', b) }}", "{{- a -}} {{ b }}",
+    "{{ a | default('z', true) }}", "{{ a | first }}{{ b | last }}{{ a | length }}", "{{ c in a ~ b }}x{# no #}", "{% raw %}{{{% endraw %}{{ a }}",
+    "{{ a | trim }}{{ b if not c else a }}", "{{ a is string }}{{ b is number }}{{ a is none }}{{ not a }}",
+]  # fmt: skip
+
+
+@UNHURRIED
+@given(
+    st.fixed_dictionaries(dict.fromkeys("abc", st.text("xyX .-1", min_size=0, max_size=8))), st.sampled_from(TEMPLATES)
+)
+def test_a_template_of_texts_gives_what_jinja_gives(row, text):
+    value = compile_value({"template": text}, (), [])
+    wanted = SandboxedEnvironment(keep_trailing_newline=True).from_string(text).render(row)
+    assert value.evaluate(row, None) == wanted.replace("True", "true").replace("False", "false").strip()
+
+
+@UNHURRIED
 @given(ROWS, st.lists(PATHS, min_size=1, max_size=4))
 def test_first_never_gives_a_missing_value_where_there_is_another(row, paths):
     found = [compile_path(path, (), []).evaluate(row, None) for path in paths]
@@ -152,6 +176,7 @@ def test_first_never_gives_a_missing_value_where_there_is_another(row, paths):
     assert repr(result) == repr(there[0] if there else ABSENT if all(value is ABSENT for value in found) else None)
 
 
+@UNHURRIED
 @given(ROWS, st.permutations(["a", "b", "c", "a.b"]))
 def test_latest_does_not_depend_on_order(row, paths):
     results = [compile_value({"latest": order}, (), []).evaluate(row, None) for order in (paths, sorted(paths))]
@@ -175,7 +200,7 @@ ANY = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(ROWS, st.sampled_from(ANY))
 def test_no_value_raises_for_any_row(row, node):
     problems = []
@@ -189,6 +214,7 @@ def test_no_value_raises_for_any_row(row, node):
     assert result is ABSENT or json.dumps(result) is not None
 
 
+@UNHURRIED
 @given(st.recursive(st.none() | st.text(max_size=12) | st.integers() | st.booleans(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
     st.sampled_from([*FORMS, "as", "if", "values", "case", "keep", "x"]), inner, max_size=3), max_leaves=8))  # fmt: skip
 def test_compiling_never_raises(node):

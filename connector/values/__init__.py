@@ -32,21 +32,8 @@ from connector.values.paths import FAILS, FUNCTIONS, Function, kind_of, path_and
 from connector.values.paths import path as _path
 from connector.values.text import FILTERS, TYPES, text
 
-__all__ = [
-    "ABSENT",
-    "FILTERS",
-    "FORMS",
-    "FUNCTIONS",
-    "Evaluate",
-    "Function",
-    "Problem",
-    "Use",
-    "Value",
-    "compile_path",
-    "compile_record",
-    "compile_value",
-    "missing",
-]
+__all__ = ["ABSENT", "FILTERS", "FORMS", "FUNCTIONS", "Evaluate", "Function", "Problem", "Scope", "Use", "Value"]
+__all__ += ["compile_path", "compile_record", "compile_value", "missing"]
 
 Locals = Mapping[str, Iterable[Path]] | frozenset[str]
 """Names besides the reads: with the paths they stand for, or just names that are roots of their own."""
@@ -135,12 +122,8 @@ def _first(node: Row, scope: Scope) -> Value:
             return _explained(items, row, why, scope.at)
         for read in evaluates:
             value = read(row, None)
-            if (
-                value is not None
-                and value is not ABSENT
-                and not (isinstance(value, str) and (not value or value.isspace()))
-            ):
-                return value
+            if not (value is None or value is ABSENT or (isinstance(value, str) and (not value or value.isspace()))):
+                return value  # not missing(value): calling it here costs as much as all the rest
         return none_of(read(row, None) for read in evaluates)
 
     uses = tuple(use for item in items for use in item.uses)
@@ -152,20 +135,14 @@ def _first(node: Row, scope: Scope) -> Value:
 def _explained(items: list[Value], row: Row, why: Why, at: At) -> Any:
     """What `first` gives, with a line for each item."""
     found: list[Any] = []
-    for n, item in enumerate(items):
+    for item in items:
         if found and not missing(found[-1]):
-            why.extend(_not_reached(rest) for rest in items[n:])
-            break
-        found.append(item.evaluate(row, why))
+            note(why, item.at, item.text, None, "not reached")
+        else:
+            found.append(item.evaluate(row, why))
     value = found[-1] if found and not missing(found[-1]) else none_of(found)
     note(why, at, "first", value)
     return value
-
-
-def _not_reached(item: Value) -> Any:
-    trace: Why = []
-    note(trace, item.at, item.text, None, "not reached")
-    return trace[0]
 
 
 def _latest(node: Row, scope: Scope) -> Value:
@@ -241,12 +218,8 @@ def _each(node: Row, scope: Scope) -> Value:
     inner = replace(scope, locals={**scope.locals, name: bases}, in_list=True)
     condition = _path(node["if"], inner / "if") if "if" in node else None
     fields = _record(node.get("fields"), inner / "fields")
-    read, test, build, at = (
-        source.evaluate,
-        condition.evaluate if condition else None,
-        fields.evaluate,
-        (*scope.at, "each"),
-    )
+    read, build, at = source.evaluate, fields.evaluate, (*scope.at, "each")
+    test = condition.evaluate if condition else None
 
     def evaluate(row: Row, why: Why | None) -> Any:
         items = read(row, None)
@@ -276,9 +249,8 @@ def _required_form(node: Row, scope: Scope) -> Value:
     value = _value(node["required"], scope / "required")
     condition = _path(node["if"], scope / "if") if "if" in node else None
     if scope.in_list:
-        scope.problem(
-            "required_in_list", "`required` cannot stand in a list: leave an item out with the `if` of `each`"
-        )
+        said = "`required` cannot stand in a list: leave an item out with the `if` of `each`"
+        scope.problem("required_in_list", said)
     inner, test = value.evaluate, condition.evaluate if condition else None
     skip = Skip("no_parent", ".".join(scope.field), f"{'.'.join(scope.field)} needs {value.text}, and that is missing")
 
@@ -289,9 +261,8 @@ def _required_form(node: Row, scope: Scope) -> Value:
         found = inner(row, why)
         return skip if missing(found) else found
 
-    return replace(
-        value, form="required", evaluate=evaluate, uses=(*value.uses, *(condition.uses if condition else ()))
-    )
+    uses = (*value.uses, *(condition.uses if condition else ()))
+    return replace(value, form="required", evaluate=evaluate, uses=uses)
 
 
 def _unmapped(node: Row, scope: Scope) -> Value:

@@ -122,3 +122,13 @@ def note(why: Why | None, at: At, text: str, value: Any, reason: str = "") -> No
 def nothing(form: str, scope: Scope, text: str = "") -> Value:
     """Stands in for a node that has a problem."""
     return Value(form, lambda _row, _why: None, (), None, scope.at, text)
+
+
+def depth(tree: Any, children: Callable[[Any], Iterable[Any]]) -> int:
+    """How deep a tree of either language is; without recursion, for that is what it guards."""
+    deepest, todo = 0, [(tree, 1)]
+    while todo:
+        node, level = todo.pop()
+        deepest = max(deepest, level)
+        todo.extend((child, level + 1) for child in children(node))
+    return deepest

@@ -21,7 +21,7 @@ from jmespath.exceptions import IncompleteExpressionError, JMESPathError, JMESPa
 
 from connector.model import Row, Why
 from connector.values import text as texts
-from connector.values.nouns import ABSENT, Evaluate, Path, Scope, Use, Value, note, nothing
+from connector.values.nouns import ABSENT, Evaluate, Path, Scope, Use, Value, depth, note, nothing
 
 MAX_LENGTH = 1_000
 MAX_DEPTH = 64
@@ -42,24 +42,13 @@ class Function(NamedTuple):
     """Ours; None: JMESPath's own."""
 
 
-def _ours(call: Any, kind: str) -> Function:
-    return Function(call.__doc__ or "", kind, call)
-
-
 FUNCTIONS: dict[str, Function] = {
-    "after": _ours(texts.after, "text"),
-    "before": _ours(texts.before, "text"),
-    "date": _ours(texts.date, "date"),
-    "digits": _ours(texts.digits, "text"),
-    "join_text": _ours(texts.join_text, "text"),
-    "lower": _ours(texts.lower, "text"),
-    "replace": _ours(texts.replace, "text"),
-    "split": _ours(texts.split, "json"),
-    "trim": _ours(texts.trim, "text"),
-    "upper": _ours(texts.upper, "text"),
-    "join": Function(
-        "join(separator, list): as join_text, the other way round.", "text", lambda s, items: texts.join_text(items, s)
-    ),
+    **{call.__name__: Function(call.__doc__ or "", "text", call) for call in (
+        texts.after, texts.before, texts.digits, texts.join_text, texts.lower, texts.replace, texts.trim, texts.upper,
+    )},
+    "date": Function(texts.date.__doc__ or "", "date", texts.date),
+    "split": Function(texts.split.__doc__ or "", "json", texts.split),
+    "join": Function("join_text, the other way round.", "text", lambda s, items: texts.join_text(items, s)),
     "to_number": Function("The number that a text spells; else null.", "number", texts.number),
     "to_string": Function("The text of any value; JSON for lists and objects.", "text", texts.string),
     "abs": Function("The number without its sign.", "number"),
@@ -85,7 +74,8 @@ FUNCTIONS: dict[str, Function] = {
     "to_array": Function("A list as it is, anything else as a list of one.", "json"),
     "type": Function("The name of its type.", "text"),
     "values": Function("The values in an object.", "json"),
-}
+}  # fmt: skip
+"""Ours, then JMESPath's own. Null gives null in all of them."""
 _PASSED = {"sort_by": 0, "sort": 0, "reverse": 0, "max_by": 1, "min_by": 1, "max": 1, "min": 1}
 """Functions whose result is their list (0) or an item of it (1), so that steps behind them read on."""
 _SIGNATURES: dict[str, Any] = {
@@ -162,31 +152,18 @@ def _expression(tree: Any, scope: Scope, text: str) -> Evaluate:
 
 
 def dotted(steps: Path, scope: Scope, text: str) -> Evaluate:
-    """As JMESPath, but for a key that is not there, which gives ABSENT. Short paths are most of all work: no loop."""
-    at = scope.at
-    if len(steps) == 1:
-        (only,) = steps
+    """As JMESPath, but for a key that is not there, which gives ABSENT."""
+    at, (root, *rest) = scope.at, steps
 
-        def one(row: Row, why: Why | None) -> Any:
-            value = row.get(only, ABSENT)
-            if why is not None:
-                note(why, at, text, value)
-            return value
-
-        return one
-
-    root, *between, last = steps
-
-    def many(row: Row, why: Why | None) -> Any:
+    def evaluate(row: Row, why: Why | None) -> Any:
         value = row.get(root, ABSENT)
-        for step in between:
+        for step in rest:
             value = value.get(step, ABSENT) if isinstance(value, dict) else ABSENT if value is ABSENT else None
-        value = value.get(last, ABSENT) if isinstance(value, dict) else ABSENT if value is ABSENT else None
         if why is not None:
             note(why, at, text, value)
         return value
 
-    return many
+    return evaluate
 
 
 # ---- compiling -------------------------------------------------------------------------------------------
@@ -207,16 +184,14 @@ def path_and_items(text: Any, scope: Scope) -> tuple[Value, tuple[Path, ...]]:
         scope.problem("invalid_expression", "a path is needed here, such as appointment.Id")
         return nothing("path", scope), ()
     if len(text) > MAX_LENGTH:
-        scope.problem(
-            "invalid_expression", f"a path has at most {MAX_LENGTH:,} characters; this one has {len(text):,}", text
-        )
+        said = f"a path has at most {MAX_LENGTH:,} characters; this one has {len(text):,}"
+        scope.problem("invalid_expression", said, text)
         return nothing("path", scope, text), ()
     if _DOTTED.fullmatch(text):
         steps = tuple(text.split("."))
         uses = scope.uses(text, steps, tuple(sum(map(len, steps[:n])) + n for n in range(len(steps))))
-        return Value("path", dotted(steps, scope, text), uses, None, scope.at, text), tuple(
-            (*u.path, "*") for u in uses
-        )
+        value = Value("path", dotted(steps, scope, text), uses, None, scope.at, text)
+        return value, tuple((*use.path, "*") for use in uses)
     known = len(scope.problems)
     tree, tokens = _parse(text, scope)
     if tree is None:
@@ -238,13 +213,8 @@ def _parse(text: str, scope: Scope) -> tuple[Any, list[Any]]:
     for match in _QUOTED.finditer(text):
         if match[1] is not None and not _is_json(match[1].replace("\\`", "`")):
             word = match[1].strip()
-            scope.problem(
-                "invalid_expression",
-                f"`{word}` is not JSON: a text stands in single quotes",
-                text,
-                match.start(),
-                f"'{word}'",
-            )
+            said = f"`{word}` is not JSON: a text stands in single quotes"
+            scope.problem("invalid_expression", said, text, match.start(), f"'{word}'")
             return None, []
     tree: Any = None
     tokens: list[Any] = []
@@ -256,12 +226,16 @@ def _parse(text: str, scope: Scope) -> tuple[Any, list[Any]]:
         message, offset = _syntax(text, error)
         scope.problem("invalid_expression", message, text, offset)
         return None, []
-    except RecursionError:  # `!` and `[*]` a few hundred times over
+    except (RecursionError, ValueError):  # `!` and `[*]` a few hundred times over; a thousand digits
         pass
-    if tree is None or _depth(tree) > MAX_DEPTH:
+    if tree is None or depth(tree, _children) > MAX_DEPTH:
         scope.problem("invalid_expression", f"nested more than {MAX_DEPTH} deep", text, 0)
         return None, []
     return tree, tokens
+
+
+def _children(node: Any) -> list[Any]:
+    return [child for child in node["children"] if isinstance(child, dict)]  # those of a slice are numbers
 
 
 def _bare(text: str) -> str:
@@ -312,22 +286,12 @@ def _syntax(text: str, error: JMESPathError) -> tuple[str, int]:
     return f"did not expect {found!r} here" if found else "ends too early", offset
 
 
-def _depth(tree: Any) -> int:
-    deepest, todo = 0, [(tree, 1)]
-    while todo:
-        node, depth = todo.pop()
-        deepest = max(deepest, depth)
-        todo.extend((child, depth + 1) for child in node["children"] if isinstance(child, dict))
-    return deepest
-
-
 def _places(tree: Any, tokens: list[Any]) -> dict[int, int]:
     """Where each field and function stands: the names of the text and the nodes of the tree come in the same order."""
     words: dict[bool, list[int]] = {True: [], False: []}
     for token, behind in pairwise(tokens):
-        if (
-            token["type"].endswith("identifier") and behind["type"] != "colon"
-        ):  # the names of {name: value} are no fields
+        # the names in {name: value} are no fields
+        if token["type"].endswith("identifier") and behind["type"] != "colon":
             words[behind["type"] == "lparen"].append(token["start"])
     places: dict[int, int] = {}
     starts = {"function_expression": iter(words[True]), "field": iter(words[False])}
@@ -335,9 +299,11 @@ def _places(tree: Any, tokens: list[Any]) -> dict[int, int]:
     def visit(node: Any) -> None:
         if node["type"] in starts:
             places[id(node)] = next(starts[node["type"]], 0)
-        children = [child for child in node["children"] if isinstance(child, dict)]
         if node["type"] == "filter_projection":
-            children = [children[0], children[2], children[1]]
+            left, right, condition = node["children"]
+            children = [left, condition, right]
+        else:
+            children = _children(node)
         for child in children:
             visit(child)
 
@@ -400,9 +366,7 @@ class _Reading:
                 return tuple(trail.item() for trail in here)
             case "subexpression" | "pipe" | "index_expression":
                 if kind == "subexpression" and children[0]["type"] == "not_expression":
-                    self.problem(
-                        "! takes only the name behind it, not the path: write !(a.b)", max(0, self.text.find("!"))
-                    )
+                    self.problem("! takes only the name behind it: write !(a.b)", max(0, self.text.find("!")))
                 for child in children:
                     here = self.walk(child, here)
                 return here
@@ -450,9 +414,8 @@ class _Reading:
         wanted = _SIGNATURES[name]
         variadic = bool(wanted) and wanted[-1].get("variadic", False)
         if len(args) < len(wanted) or (len(args) > len(wanted) and not variadic):
-            self.problem(
-                f"{name}() takes {len(wanted)}{' or more' * variadic} values in its brackets, not {len(args)}", place
-            )
+            count = f"{len(wanted)}{' or more' * variadic}"
+            self.problem(f"{name}() takes {count} values in its brackets, not {len(args)}", place)
             return ()
         known = [self.walk(arg, here) if arg["type"] != "expref" else () for arg in args]
         items = tuple(trail.item() for trails in known for trail in trails)
@@ -477,7 +440,7 @@ def _width(node: Any) -> int:
     """How many copies of what it reads a node can make: branches add up, what follows them multiplies."""
     if node["type"] == "literal":
         return 0
-    widths = [_width(child) for child in node["children"] if isinstance(child, dict)]
+    widths = [_width(child) for child in _children(node)]
     chain = node["type"].endswith("projection") or node["type"] in ("subexpression", "pipe", "index_expression")
     return math.prod(width or 1 for width in widths) if chain else max(1, sum(widths))
 
@@ -489,14 +452,9 @@ def _kind(node: Any) -> str | None:
             return FUNCTIONS[node["value"]].kind
         case "comparator" | "not_expression":
             return "boolean"
-        case (
-            "projection"
-            | "filter_projection"
-            | "value_projection"
-            | "flatten"
-            | "multi_select_list"
-            | "multi_select_dict"
-        ):
+        case "projection" | "filter_projection" | "value_projection" | "flatten":
+            return "json"
+        case "multi_select_list" | "multi_select_dict":
             return "json"
         case "literal":
             return kind_of(node["value"])

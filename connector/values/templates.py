@@ -14,13 +14,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jinja2 import Environment, TemplateSyntaxError
+from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.lexer import Lexer
-from jinja2.nodes import Node
 from jinja2.parser import Parser
 
 from connector.model import Row
-from connector.values.nouns import ABSENT, Scope, Use
+from connector.values.nouns import ABSENT, Scope, Use, depth
 from connector.values.text import FILTERS, joined, text
 
 MAX_SOURCE = 4_096
@@ -39,35 +38,10 @@ TESTS: dict[str, Callable[[Any], bool]] = {
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
 }
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "lteq": operator.le,
-    "gt": operator.gt,
-    "gteq": operator.ge,
-    "in": lambda item, items: item in items,
-    "notin": lambda item, items: item not in items,
-}
-_REFUSED = {
-    "Add": "arithmetic (+; ~ joins text)",
-    "Call": "a call",
-    "For": "a loop",
-    "Assign": "{% set %}",
-    "AssignBlock": "{% set %}",
-    "Macro": "{% macro %}",
-    "CallBlock": "{% call %}",
-    "FilterBlock": "{% filter %}",
-    "With": "{% with %}",
-    "Include": "{% include %}",
-    "Import": "{% import %}",
-    "FromImport": "{% from %}",
-    "Extends": "{% extends %}",
-    "Block": "{% block %}",
-    "Slice": "a slice",
-    "List": "a list",
-    "Tuple": "a list",
-    "Dict": "an object",
-} | dict.fromkeys(("Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow", "Neg", "Pos"), "arithmetic")
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "lteq": operator.le, "gt": operator.gt, "gteq": operator.ge,
+    "in": lambda item, items: item in items, "notin": lambda item, items: item not in items,
+}  # fmt: skip
+_REFUSED: dict[type[nodes.Node], str] = {nodes.For: "a loop", nodes.Call: "a call", nodes.Slice: "a slice"}
 
 
 class _Lexer(Lexer):
@@ -99,38 +73,29 @@ _ENVIRONMENT = _Environment(autoescape=False, optimized=False, keep_trailing_new
 def template(source: str, scope: Scope) -> tuple[Part, list[Part], tuple[Use, ...]] | None:
     """What it prints, the values that it reads and their paths; None when there is a problem."""
     known = len(scope.problems)
-    if len(source.encode()) > MAX_SOURCE:
-        scope.problem("template_not_allowed", f"a template has at most {MAX_SOURCE:,} bytes", source, MAX_SOURCE)
+    if len(source) > MAX_SOURCE:
+        scope.problem("template_not_allowed", f"a template has at most {MAX_SOURCE:,} letters", source, MAX_SOURCE)
         return None
     try:
-        tree = Parser(_ENVIRONMENT, source.replace("\r", " ")).parse()
+        tree: nodes.Node | None = Parser(_ENVIRONMENT, source.replace("\r", " ")).parse()
     except TemplateSyntaxError as error:
         message, offset = _syntax(source, error)
         scope.problem("invalid_template", message, source, offset)
         return None
-    except (RecursionError, ValueError):
-        scope.problem("template_not_allowed", f"nested more than {MAX_DEPTH} deep", source, 0)
-        return None
-    if _depth(tree) > MAX_DEPTH:
+    except (RecursionError, ValueError):  # ValueError: thousands of digits
+        tree = None
+    if tree is None or depth(tree, nodes.Node.iter_child_nodes) > MAX_DEPTH:
         scope.problem("template_not_allowed", f"nested more than {MAX_DEPTH} deep", source, 0)
         return None
     compiling = _Compiling(source, scope)
     part = compiling.node(tree)
-    return (
-        (part, compiling.reads, tuple(sorted(compiling.uses, key=lambda use: use.offset)))
-        if len(scope.problems) == known
-        else None
-    )
+    uses = sorted(compiling.uses, key=lambda use: use.offset)
+    return (part, compiling.reads, tuple(uses)) if len(scope.problems) == known else None
 
 
 def _syntax(source: str, error: TemplateSyntaxError) -> tuple[str, int]:
     message, offset = error.message or "", min(error.lineno or 0, len(source))
-    for jinja, mark in (
-        ("end of print statement", "}}"),
-        ("end of statement block", "%}"),
-        ("begin of statement", "{%"),
-    ):
-        message = message.replace(jinja, mark)
+    message = message.replace("end of print statement", "}}").replace("end of statement block", "%}")
     opened = max(("{{", "{%", "{#"), key=lambda mark: source.rfind(mark, 0, offset + 2))
     begin = max(0, source.rfind(opened, 0, offset + 2))
     closing = {"{{": "}}", "{%": "%}", "{#": "#}"}[opened]
@@ -145,15 +110,6 @@ def _syntax(source: str, error: TemplateSyntaxError) -> tuple[str, int]:
     return message[:1].lower() + message[1:].rstrip("."), offset
 
 
-def _depth(tree: Node) -> int:
-    deepest, todo = 0, [(tree, 1)]
-    while todo:
-        node, depth = todo.pop()
-        deepest = max(deepest, depth)
-        todo.extend((child, depth + 1) for child in node.iter_child_nodes())
-    return deepest
-
-
 class _Compiling:
     def __init__(self, source: str, scope: Scope) -> None:
         self.source, self.scope = source, scope
@@ -164,23 +120,23 @@ class _Compiling:
         self.scope.problem(code, message, self.source, self.place(node), hint)
         return lambda _row: None
 
-    def place(self, node: Node) -> int:
+    def place(self, node: nodes.Node) -> int:
         return min(node.lineno or 0, len(self.source))
 
     def node(self, node: Any) -> Part:
-        make = NODES.get(type(node).__name__)
-        if make is None:
-            name = type(node).__name__
-            return self.refuse(node, f"{_REFUSED.get(name, name.lower())} is not allowed in a template")
-        return make(self, node)
-
-    def nodes(self, nodes: list[Any]) -> list[Part]:
-        return [self.node(node) for node in nodes]
+        if make := NODES.get(type(node)):
+            return make(self, node)
+        word = (
+            "arithmetic (~ joins text)"
+            if isinstance(node, nodes.BinExpr | nodes.UnaryExpr)
+            else type(node).__name__.lower()
+        )
+        return self.refuse(node, f"{_REFUSED.get(type(node), word)} is not allowed in a template")
 
     # ---- text ----
 
-    def body(self, nodes: list[Any]) -> Part:
-        parts = self.nodes(nodes)
+    def body(self, items: list[Any]) -> Part:
+        parts = [self.node(item) for item in items]
         if len(parts) == 1:
             return parts[0]
         return lambda row: joined(text(part(row)) for part in parts)
@@ -199,24 +155,23 @@ class _Compiling:
         """Names and keys up to the first thing that is none of them: a filter in brackets, for instance."""
         steps: list[str | int] = []
         places: list[int] = []
-        inner = node
-        while type(inner).__name__ in ("Getattr", "Getitem"):
-            key = inner.attr if type(inner).__name__ == "Getattr" else getattr(inner.arg, "value", None)
+        while isinstance(node, nodes.Getattr | nodes.Getitem):
+            key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
             if isinstance(key, bool) or not isinstance(key, str | int):
-                return self.refuse(inner, "only a name or a number stands in [ ] in a template")
-            if type(inner).__name__ == "Getattr" and key.startswith("_"):  # type: ignore[union-attr]
-                return self.refuse(inner, f"{key} is not allowed in a template: no name behind a dot begins with _")
+                return self.refuse(node, "only a name or a number stands in [ ] in a template")
+            if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+                return self.refuse(node, f"{key} is not allowed in a template: no name behind a dot begins with _")
             steps.insert(0, key)
-            places.insert(0, max(self.place(inner), self.source.find(str(key), self.place(inner))))
-            inner = inner.node
-        if type(inner).__name__ != "Name":
-            return _given(_at(self.node(inner), steps))
-        if inner.name.startswith("_") or inner.ctx != "load":
-            return self.refuse(inner, f"{inner.name} is not allowed in a template")
-        path = (inner.name, *("*" if isinstance(step, int) else step for step in steps))
-        offsets = (self.place(inner), *(-1 if isinstance(s, int) else p for s, p in zip(steps, places, strict=True)))
+            places.insert(0, self.source.find(str(key), self.place(node)))
+            node = node.node
+        if not isinstance(node, nodes.Name):
+            return _given(_at(self.node(node), steps))
+        root = node.name
+        if root.startswith("_"):
+            return self.refuse(node, f"{root} is not allowed in a template: no name begins with _")
+        path = (root, *("*" if isinstance(step, int) else step for step in steps))
+        offsets = (self.place(node), *(-1 if isinstance(s, int) else p for s, p in zip(steps, places, strict=True)))
         self.uses.update(dict.fromkeys(self.scope.uses(self.source, path, offsets)))
-        root = inner.name
         found = _at(lambda row: row.get(root, ABSENT), steps)
         self.reads.append(found)
         return _given(found)
@@ -231,7 +186,7 @@ class _Compiling:
             return self.refuse(node, f"there is no filter {node.name}", "unknown_filter", hint)
         if node.node is None or node.dyn_args or node.dyn_kwargs:
             return self.refuse(node, f"{node.name} is not allowed like this in a template")
-        value, args = self.node(node.node), self.nodes(node.args)
+        value, args = self.node(node.node), [self.node(arg) for arg in node.args]
         named = {pair.key: self.node(pair.value) for pair in node.kwargs}
         try:
             inspect.signature(function).bind(value, *args, **named)
@@ -283,12 +238,10 @@ class _Compiling:
             other = self.choice(branch.test, self.body(branch.body), other)
         return self.choice(node.test, self.body(node.body), other)
 
-    def both(self, node: Any) -> Part:
+    def logic(self, node: Any) -> Part:
         left, right = self.node(node.left), self.node(node.right)
-        return lambda row: left(row) and right(row)
-
-    def either(self, node: Any) -> Part:
-        left, right = self.node(node.left), self.node(node.right)
+        if isinstance(node, nodes.And):
+            return lambda row: left(row) and right(row)
         return lambda row: left(row) or right(row)
 
     def negation(self, node: Any) -> Part:
@@ -323,21 +276,21 @@ def _given(value: Part) -> Part:
     return given
 
 
-NODES: dict[str, Callable[[_Compiling, Any], Part]] = {
-    "Template": lambda compiling, node: compiling.body(node.body),
-    "Output": lambda compiling, node: compiling.body(node.nodes),
-    "TemplateData": lambda _compiling, node: lambda _row: node.data,
-    "Const": _Compiling.const,
-    "Name": _Compiling.path,
-    "Getattr": _Compiling.path,
-    "Getitem": _Compiling.path,
-    "Filter": _Compiling.filter,
-    "Test": _Compiling.test,
-    "Compare": _Compiling.compare,
-    "If": _Compiling.branches,
-    "CondExpr": _Compiling.conditional,
-    "And": _Compiling.both,
-    "Or": _Compiling.either,
-    "Not": _Compiling.negation,
-    "Concat": lambda compiling, node: compiling.body(node.nodes),
+NODES: dict[type[nodes.Node], Callable[[_Compiling, Any], Part]] = {
+    nodes.Template: lambda compiling, node: compiling.body(node.body),
+    nodes.Output: lambda compiling, node: compiling.body(node.nodes),
+    nodes.Concat: lambda compiling, node: compiling.body(node.nodes),
+    nodes.TemplateData: lambda _compiling, node: lambda _row: node.data,
+    nodes.Const: _Compiling.const,
+    nodes.Name: _Compiling.path,
+    nodes.Getattr: _Compiling.path,
+    nodes.Getitem: _Compiling.path,
+    nodes.Filter: _Compiling.filter,
+    nodes.Test: _Compiling.test,
+    nodes.Compare: _Compiling.compare,
+    nodes.If: _Compiling.branches,
+    nodes.CondExpr: _Compiling.conditional,
+    nodes.And: _Compiling.logic,
+    nodes.Or: _Compiling.logic,
+    nodes.Not: _Compiling.negation,
 }
