@@ -47,8 +47,8 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
         - {object: Badge__c, Name: First}
 
     true, false, null and plain numbers are typed, everything else is text: 02134, on, 2025-01-05T09:00:00Z.
-    Loading the same file again changes the rows that are there.
-    """
+    Loading the same file again changes the rows that are there, where they have ids.
+    """  # noqa: D301  click's own mark
     if context.invoked_subcommand is None:
         try:
             _serve(port, file, load, shapes or fixtures.recorded_shapes())

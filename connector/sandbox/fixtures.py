@@ -46,7 +46,7 @@ def read(path: Path) -> Fixture:
     except yaml.YAMLError as wrong:
         raise ValueError(f"{path}: {wrong}") from None
     tree = {"rows": tree} if isinstance(tree, list) else tree or {}
-    if not isinstance(tree, dict) or not set(tree) <= {"objects", "rows"}:
+    if not (isinstance(tree, dict) and set(tree) <= {"objects", "rows"}):
         raise ValueError(f"{path}: a list of rows, or the keys objects and rows")
     rows = tree.get("rows") or []
     if not all(isinstance(row, dict) and isinstance(row.get("object"), str) for row in rows):
@@ -58,7 +58,8 @@ def read(path: Path) -> Fixture:
 def _shape(name: str, short: Mapping[str, Any]) -> dict[str, Any]:
     """An object written in short: its fields by type, or with keys as describe spells them."""
     if not isinstance(short, dict) or not isinstance(short.get("keyPrefix"), str):
-        raise ValueError(f"object {name}: keyPrefix (three characters) and fields are needed")
+        message = f"object {name}: keyPrefix (three characters) and fields are needed"
+        raise ValueError(message)  # noqa: TRY004  one kind of error for everything wrong with the file
     own = [_field(field, given) for field, given in (short.get("fields") or {}).items()]
     given = {field["name"] for field in own}
     system = [{**_FLAGS, **field, "label": field["name"]} for field in SYSTEM_FIELDS if field["name"] not in given]

@@ -5,18 +5,19 @@ Every response carries the Date of the org's clock. Bodies come chunked and gzip
 
 import asyncio
 import gzip
+import queue
 import socket
 import threading
-import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from connector.sandbox import control, rest
 from connector.sandbox.calls import Reply, Request, reply
@@ -32,6 +33,7 @@ MAX_BODY = 50 * 1024 * 1024  # 1.9: a body without parts
 MAX_URI = 16_384  # 1.6: the URI, and the URI with the headers
 _SMALL = 1_024
 _UNANSWERABLE = 1024 * 1024
+_GRACE = 2.0
 
 
 def app(org: Org) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -139,30 +141,42 @@ class _Protocol(H11Protocol):
 def serve(org: Org, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve until the block ends; the value is the org's url. Port 0 takes a free one."""
     listener = socket.create_server((host, port))
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    started: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_run(org, listener, started.put)), name="sandbox org", daemon=True
+    )
+    thread.start()
+    stop = started.get()
+    try:
+        yield url
+    finally:
+        stop()
+        thread.join()
+
+
+async def _run(org: Org, listener: socket.socket, started: Callable[[Callable[[], object]], None]) -> None:
+    """uvicorn's protocol without its server, which polls: an org starts and stops within milliseconds."""
     config = uvicorn.Config(
         app(org),
-        http=_Protocol,
         ws="none",
         lifespan="off",
-        loop="asyncio",
         log_config=None,
         log_level="critical",
         access_log=False,
-        date_header=False,
-        server_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=_UNANSWERABLE,
     )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox org", daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.001)
-    try:
-        yield f"http://{host}:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    config.load()
+    state, stopping, loop = ServerState(), asyncio.Event(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Protocol(config=config, server_state=state, app_state={}), sock=listener)
+    started(lambda: loop.call_soon_threadsafe(stopping.set))
+    await stopping.wait()
+    server.close()
+    for connection in list(state.connections):
+        connection.shutdown()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE):
+            while state.connections or state.tasks:  # noqa: ASYNC110  uvicorn tells nobody when they are gone
+                await asyncio.sleep(0.001)

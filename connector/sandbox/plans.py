@@ -20,6 +20,7 @@ MAX_PARENTS = 5
 MAX_JOINS = 55
 MAX_OFFSET = 2_000
 MAX_CHILDREN = 20
+SMALL_PAGE = 200
 _ARGUMENTS = 100  # SQLite takes 127 arguments in one call
 _HINT_FIELD = (
     "If you are attempting to use a custom field, be sure to append the '__c' after the custom field name. "
@@ -108,6 +109,12 @@ class _Compiler:
         self.parameters = Parameters()
         self.children: list[Plan] = []
         self.aliases = 0
+        self.long_texts = 0
+
+    @property
+    def page(self) -> int:
+        """Two or more long texts of one's own make the pages small (1.3)."""
+        return self.context.page if self.long_texts < 2 else min(self.context.page, SMALL_PAGE)
 
     def alias(self) -> str:
         self.aliases += 1
@@ -141,7 +148,7 @@ class _Compiler:
                 f'CROSS JOIN {scope.table} ON {scope.alias}."#" = page.value {scope.joins()}'
             ),
             parameters=self.parameters.bound,
-            page=self.context.page,
+            page=self.page,
             children=self.children,
         )
 
@@ -159,7 +166,7 @@ class _Compiler:
         link = f'{scope.alias}."{fk.name}"'
         clauses = _Clauses.of(scope, select)
         where = _all([f"{link} = {parent_id}", *clauses.where])
-        page = self.context.page
+        page = self.page
         limit = page + 1 if select.limit is None else min(select.limit, page + 1)
         inner = f"SELECT {clauses.record} AS r FROM {scope.table} {scope.joins()} WHERE {where} {clauses.order} LIMIT {limit}"
         self.children.append(self.plan(scope, select, link, clauses))
@@ -273,6 +280,7 @@ class _Scope:
             return column.sql
         if column.field.type not in STORED:
             raise not_emulated(f"A field of type {column.field.type}")
+        self.compiler.long_texts += column.field.long_text and column.field.custom
         return as_json(column.field, column.sql)
 
     # -- paths

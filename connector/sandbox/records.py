@@ -129,7 +129,8 @@ class Records:
         created = row.get("CreatedDate") or values.stamp(now)
         modified = modified or created
         stamps = {"CreatedDate": created, "LastModifiedDate": modified, "SystemModstamp": modified}
-        return self._insert(shape, {**stamps, **row, "Id": id18}, now)
+        known = {name: moment for name, moment in stamps.items() if shape.field(name)}
+        return self._insert(shape, {**known, **row, "Id": id18}, now)
 
     def edit(self, name: str, record_id: str, given: Mapping[str, Any], now: datetime) -> None:
         shape = self.known(name)

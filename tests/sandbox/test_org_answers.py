@@ -1,0 +1,175 @@
+"""The outside of every answer: status, headers, key sets. Each row names the section of the Salesforce reference it stands on."""
+
+import gzip
+import json
+
+import pytest
+from conftest import NOW, SHAPES, site_of
+
+from connector.sandbox import Org
+
+ACCOUNT = "001000000000001AAA"
+DELETED = "001000000000002AAA"
+UNKNOWN = "001000000000009AAA"
+
+
+@pytest.fixture(scope="module")
+def site():
+    org = Org(SHAPES, clock=lambda: NOW)
+    org.load(
+        [{"object": "Account", "Id": ACCOUNT, "Name": "Acme"}, {"object": "Account", "Id": DELETED, "Name": "Gone"}]
+    )
+    org.delete("Account", DELETED)
+    with site_of(org) as made:
+        yield made
+
+
+NONE = "none"
+NOT_FOUND = [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}]
+CASES = [
+    # section, method, path below /services/data/v66.0/, body, status, keys of the answer or the answer itself
+    ("1.1", "GET", "", None, 200, {"sobjects", "query", "queryAll", "composite"}),
+    ("1.4", "GET", "sobjects", None, 200, {"encoding", "maxBatchSize", "sobjects"}),
+    ("1.4", "GET", "sobjects/Account", None, 200, {"objectDescribe", "recentItems"}),
+    ("1.4", "GET", "sobjects/account/describe/", None, 200, None),
+    ("1.4", "GET", "sobjects/Nope/describe", None, 404, NOT_FOUND),
+    ("1.5", "POST", "sobjects/Account/", {"Name": "B"}, 201, {"id", "success", "errors"}),
+    ("1.5", "GET", f"sobjects/Account/{ACCOUNT}?fields=Name,Id", None, 200, {"attributes", "Name", "Id"}),
+    ("1.5", "GET", f"sobjects/Account/{ACCOUNT[:15]}?fields=name", None, 200, {"attributes", "Name", "Id"}),
+    ("1.5", "GET", f"sobjects/Account/{ACCOUNT}?fields=foo", None, 400,
+     [{"message": "No such column 'foo' on sobject of type Account", "errorCode": "INVALID_FIELD"}]),
+    ("1.5", "GET", f"sobjects/Account/{UNKNOWN}", None, 404, NOT_FOUND),
+    ("1.5", "GET", f"sobjects/Account/{DELETED}", None, 404, NOT_FOUND),
+    ("1.5", "GET", "sobjects/Account/rubbish", None, 404, NOT_FOUND),
+    ("1.5", "PATCH", f"sobjects/Account/{ACCOUNT}", {"Phone": "1"}, 204, NONE),
+    ("1.5", "POST", f"sobjects/Account/{ACCOUNT}?_HttpMethod=PATCH", {"Phone": "2"}, 204, NONE),
+    ("1.5", "PATCH", f"sobjects/Account/{UNKNOWN}", {"Phone": "1"}, 404, NOT_FOUND),
+    ("1.5", "PATCH", f"sobjects/Account/{DELETED}", {"Phone": "1"}, 404,
+     [{"message": "entity is deleted", "errorCode": "ENTITY_IS_DELETED", "fields": []}]),
+    ("1.5", "DELETE", f"sobjects/Account/{DELETED}", None, 404,
+     [{"message": "entity is deleted", "errorCode": "ENTITY_IS_DELETED", "fields": []}]),
+    ("1.5", "PATCH", "sobjects/Account/rubbish", {"Phone": "1"}, 400,
+     [{"message": "Account ID: id value of incorrect type: rubbish", "errorCode": "MALFORMED_ID", "fields": ["Id"]}]),
+    ("1.5", "DELETE", "sobjects/Account/003000000000001AAA", None, 400, None),
+    ("1.6", "GET", "query/?q=SELECT Id FROM Account", None, 200, {"totalSize", "done", "records"}),
+    ("1.6", "GET", "query?q=", None, 400, None),
+    ("1.6", "GET", "query/rubbish", None, 400, [{"message": "invalid query locator", "errorCode": "INVALID_QUERY_LOCATOR"}]),
+    ("1.6", "GET", "query//services/data/v66.0/query/0r8Sb0000000001IAA-2000", None, 404, NOT_FOUND),
+    ("1.7", "POST", "composite", {"compositeRequest": []}, 200, {"compositeResponse"}),
+    ("1.7", "POST", "composite/sobjects", {"records": []}, 200, []),
+    ("1.3", "PUT", "sobjects/Account", {}, 405,
+     [{"message": "HTTP Method 'PUT' not allowed. Allowed are GET,POST", "errorCode": "METHOD_NOT_ALLOWED"}]),
+    ("1.3", "POST", "query", {}, 405, None),
+    ("1.3", "GET", "nonsense", None, 404, NOT_FOUND),
+    ("1.3", "GET", "sobjects//describe", None, 404, NOT_FOUND),
+    ("6", "GET", "limits", None, 501, None),
+    ("6", "GET", "sobjects/Account/updated/?start=a&end=b", None, 501, None),
+    ("6", "PATCH", "sobjects/Account/Ext__c/5", {}, 501, None),
+    ("6", "GET", "sobjects/Account/describe/layouts", None, 501, None),
+    ("6", "POST", "composite/batch", {}, 501, None),
+    ("6", "DELETE", "composite/sobjects?ids=1", None, 501, None),
+    ("6", "POST", "jobs/query", {}, 501, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "method", "path", "body", "status", "expected"), CASES, ids=lambda value: str(value)[:60]
+)
+def test_an_answer_has_its_form(site, section, method, path, body, status, expected):
+    response = site.http.request(method, f"/services/data/v66.0/{path}", json=body)
+    assert response.status_code == status, response.text
+    assert response.headers["Date"] == "Wed, 12 Mar 2025 12:00:00 GMT"
+    assert "Sforce-Limit-Info" in response.headers
+    if expected is NONE:
+        assert response.content == b""
+        assert "Content-Type" not in response.headers
+    elif isinstance(expected, set):
+        assert response.json().keys() == expected
+    elif isinstance(expected, list):
+        assert response.json() == expected
+    if status == 501:
+        [error] = response.json()
+        assert error["errorCode"] == "NOT_IMPLEMENTED_IN_SANDBOX"
+        assert error["message"].endswith("is not emulated by the sandbox org")
+    if status != 204:
+        assert response.headers["Content-Type"] == "application/json;charset=UTF-8"
+
+
+def test_the_versions_need_no_session_and_carry_no_bill(site):  # 1.1
+    response = site.bare.get(f"{site.url}/services/data/")
+    listed = response.json()
+    assert (response.status_code, "Sforce-Limit-Info" in response.headers) == (200, False)
+    assert listed[0] == {"label": "Summer '14", "url": "/services/data/v31.0", "version": "31.0"}
+    assert {"label": "Spring '26", "url": "/services/data/v66.0", "version": "66.0"} in listed
+    assert [entry["version"] for entry in listed] == [f"{number}.0" for number in range(31, 69)]
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("31.0", 200), ("68.0", 200), ("30.0", 410), ("69.0", 404), ("66", 404), ("x", 404)]
+)
+def test_every_living_version_is_served_and_echoed(site, version, status):  # 1.1
+    response = site.http.get(f"/services/data/v{version}/query?q=SELECT Id FROM Account LIMIT 1")
+    assert response.status_code == status
+    if status == 200:
+        url = response.json()["records"][0]["attributes"]["url"]
+        assert url == f"/services/data/v{version}/sobjects/Account/{ACCOUNT}"
+
+
+def test_without_a_session_nothing_is_told(site):  # 1.3
+    for header in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic c2FuZGJveDpzYW5kYm94"}):
+        response = site.bare.get(f"{site.url}/services/data/v66.0/nonsense", headers=header)
+        assert (response.status_code, response.json()) == (
+            401,
+            [{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}],
+        )
+
+
+def test_a_created_row_has_a_location(site):  # 1.3
+    response = site.post("sobjects/account", {"Name": "C"})
+    assert response.headers["Location"] == f"/services/data/v66.0/sobjects/Account/{response.json()['id']}"
+
+
+def test_pretty_print_is_indented(site):  # 1.3
+    assert site.query("SELECT COUNT() FROM Contact", X_PrettyPrint="1").text == (
+        '{\n  "totalSize" : 0,\n  "done" : true,\n  "records" : []\n}'
+    )
+
+
+def test_bodies_are_gzipped_both_ways(site):  # 1.3
+    body = gzip.compress(json.dumps({"Name": "Zipped"}).encode())
+    made = site.http.post("/services/data/v66.0/sobjects/Account", content=body, headers={"Content-Encoding": "gzip"})
+    assert made.status_code == 201
+    assert site.get("sobjects/Account/describe").headers["Content-Encoding"] == "gzip"
+    plain = site.get("sobjects/Account/describe", headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers
+
+
+def test_a_uri_has_its_limit(site):  # 1.6
+    response = site.query(f"SELECT Id FROM Account WHERE Name IN ('{'x' * 17000}')")
+    assert (response.status_code, response.text) == (414, "<h1>Bad Message 414</h1><pre>reason: URI Too Long</pre>")
+    assert site.get("query", headers={"X-Long": "x" * 17000}).status_code == 431
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"x"', b"\xff", b'{"a":NaN}', b"[" * 100_000, b'{"Name":"\\ud800"}']
+)
+def test_a_broken_body_is_a_parser_error(site, body):  # 1.5
+    for path in ("sobjects/Account", "composite", "composite/sobjects"):
+        response = site.http.post(
+            f"/services/data/v66.0/{path}", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert (response.status_code, response.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+
+
+def test_outside_the_api_there_is_nothing(site):
+    assert site.http.get("/").status_code == 404
+    assert site.http.get("/services/oauth2/authorize").status_code == 501
+    assert site.http.post("/services/Soap/u/50.0").status_code == 501
+
+
+def test_userinfo_is_not_billed(site):  # 1.2 (h), 1.3 (b)
+    before = site.org.billed
+    response = site.http.get("/services/oauth2/userinfo")
+    assert {"sub", "user_id", "organization_id", "zoneinfo", "urls"} <= response.json().keys()
+    assert "{version}" in response.json()["urls"]["rest"]
+    assert ("Sforce-Limit-Info" in response.headers, site.org.billed) == (False, before)

@@ -1,0 +1,125 @@
+"""The command line and the YAML it loads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from conftest import SHAPES
+
+from connector.sandbox import Org, fixtures
+from connector.sandbox.cli import sandbox
+
+ROWS = """
+objects:
+  Badge__c:
+    keyPrefix: a0Z
+    fields:
+      Name: string
+      Zip__c: string
+      On__c: boolean
+      Count__c: {type: double, precision: 18}
+      Prospect__c: {type: reference, referenceTo: [i360__Prospect__c], relationshipName: Prospect__r}
+rows:
+  - {object: i360__Prospect__c, Id: a01P00000000001IAA, i360__Primary_Email__c: ann@example.com, CreatedDate: 2025-01-05T09:00:00Z}
+  - {object: Badge__c, Name: on, Zip__c: 02134, On__c: true, Count__c: -1.5, Prospect__c: a01P00000000001IAA}
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write_and_read(text):
+        path = tmp_path / "rows.yaml"
+        path.write_text(text)
+        return fixtures.read(path)
+
+    return write_and_read
+
+
+def test_yaml_becomes_objects_and_rows(read):
+    fixture = read(ROWS)
+    org = Org([*SHAPES, *fixture.shapes])
+    org.load(fixture.rows)
+    [badge] = org.rows("Badge__c")
+    assert (badge["Name"], badge["Zip__c"], badge["On__c"], badge["Count__c"]) == ("on", "02134", True, -1.5)
+    assert org.rows("i360__Prospect__c")[0]["CreatedDate"] == "2025-01-05T09:00:00.000+0000"
+    org.close()
+
+
+def test_a_plain_list_is_rows(read):
+    assert read("- {object: Account, Name: NO}").rows == ({"object": "Account", "Name": "NO"},)
+    assert read("").rows == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("a: [", "while parsing"), ("rows: [{Name: x}]", "key object"), ("things: 1", "objects and rows"), ("just text", "objects and rows"),
+     ("rows: [{object: Account, Name: a, Name: b}]", "stands twice"), ("objects: {X__c: {fields: {}}}", "keyPrefix"),
+     ("- !!python/object/apply:os.system [echo]", "could not determine a constructor")],
+)  # fmt: skip
+def test_a_mistake_in_the_yaml_is_named(read, text, says):
+    with pytest.raises(ValueError, match=says):
+        read(text)
+
+
+def test_rows_are_changed_from_another_terminal(site):
+    [made] = site.org.load([{"object": "Account", "Name": "x", "AnnualRevenue": 1}])
+    result = CliRunner().invoke(
+        sandbox, ["edit", "Account", made, "Name=a=b", "AnnualRevenue=2.5", "Phone=", "--url", site.url]
+    )
+    assert (result.exit_code, result.output) == (0, f"changed Account {made}\n")
+    [row] = site.org.rows("Account")
+    assert (row["Name"], row["AnnualRevenue"], row["Phone"]) == ("a=b", 2.5, None)
+    assert CliRunner().invoke(sandbox, ["delete", "Account", made, "--url", site.url]).exit_code == 0
+    assert site.org.rows("Account") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["edit", "Nope", "1", "a=b"], 1, "the org has no object 'Nope'"),
+        (["edit", "Account", "1", "a"], 2, "a is not FIELD=VALUE"),
+        (["delete", "Account", "001000000000009AAA"], 1, "has no row"),
+        (["delete", "Account", "1", "--url", "file:///etc"], 2, "not the url"),
+        (["delete", "Account", "1", "--url", "http://127.0.0.1:1"], 1, "no sandbox org at"),
+        (["--load", "{missing}"], 2, "does not exist"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(site, arguments, code, says):
+    url = [] if "--url" in arguments or "--load" in arguments else ["--url", site.url]
+    result = CliRunner().invoke(sandbox, [*arguments, *url])
+    assert result.exit_code == code
+    assert says in result.output
+
+
+def test_help_explains_the_yaml():
+    text = CliRunner().invoke(sandbox, ["--help"]).output
+    assert "- object: i360__Prospect__c\n" in text
+    assert "keyPrefix: a0Z" in text
+
+
+def test_it_serves_until_it_is_stopped(tmp_path):
+    import httpx
+
+    path = tmp_path / "rows.yaml"
+    path.write_text(ROWS)
+    command = [sys.executable, "-u", "-c", "from connector.sandbox.cli import sandbox; sandbox()", "--port", "0", "--load", str(path),
+               "--file", str(tmp_path / "org.db")]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONWARNINGS": "error"}
+    ) as process:
+        url = process.stdout.readline().split()[-1]
+        printed = [process.stdout.readline() for _ in range(4)]
+        assert "client id     sandbox\n" in printed
+        assert httpx.get(f"{url}/sandbox/rows/Badge__c").json()["rows"][0]["Name"] == "on"
+        process.send_signal(signal.SIGINT)
+        assert "stopped" in process.stdout.read()
+        assert process.wait(timeout=30) == 0
+
+
+def test_the_recorded_shapes_are_found():
+    assert fixtures.shapes(fixtures.recorded_shapes()) == SHAPES
+    assert json.dumps(SHAPES)
