@@ -36,6 +36,7 @@ Steps = tuple[int, ...]
 
 class Function(NamedTuple):
     doc: str
+    """What it gives; behind `name(arguments): ` where the names of the arguments do not say how it is called."""
     kind: str | None
     """Of the result, as in `Value.kind`."""
     call: Any = None
@@ -48,7 +49,7 @@ FUNCTIONS: dict[str, Function] = {
     )},
     "date": Function(texts.date.__doc__ or "", "date", texts.date),
     "split": Function(texts.split.__doc__ or "", "json", texts.split),
-    "join": Function("join_text, the other way round.", "text", lambda s, items: texts.join_text(items, s)),
+    "join": Function("join(separator, list): as join_text, the other way round.", "text", lambda s, items: texts.join_text(items, s)),
     "to_number": Function("The number that a text spells; else null.", "number", texts.number),
     "to_string": Function("The text of any value; JSON for lists and objects.", "text", texts.string),
     "abs": Function("The number without its sign.", "number"),
