@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from connector import canon
 from connector.endpoints.sql.faults import failure, first_line, refusal
-from connector.endpoints.sql.tables import STAMPS, Path, Table, builder, prepared, reflect, unknown
+from connector.endpoints.sql.tables import STAMPS, UNFIT, Path, Table, builder, prepared, reflect, unknown
 from connector.errors import Drifted, Rejected, SetupError, Unanswered
 from connector.model import Change, Clock, Column, Field, Keys, Page, Query, Row, Shape, Window, Written
 
@@ -142,7 +142,7 @@ class Sql:
         column, of = table.sql.c[name], table.codecs[name]
         known = []
         for value in values:
-            with suppress(ValueError, TypeError, ArithmeticError):  # what the column cannot hold stands in no row
+            with suppress(*UNFIT):  # what the column cannot hold stands in no row
                 known += [] if value is None else [of.encode(of.canonical(value))]
         expression, moment = self._moment(table, name) if of.family == "instant" else (column, lambda value: value)
         some = [expression.in_([moment(value) for value in known])] if known else []
@@ -275,7 +275,7 @@ def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, W
     column, of = table.sql.c[table.id], table.codecs[table.id]
     ids: dict[int, Any] = {}
     for number, change, _ in items:
-        with suppress(ValueError, TypeError):
+        with suppress(*UNFIT):
             ids[number] = of.encode(of.canonical(change.id))
     rows = [{f"_{key}": value for key, value in row.items()} | {"_": ids[n]} for n, _, row in items if n in ids]
     new = {key: sa.bindparam(f"_{key}", type_=table.sql.c[key].type) for key in items[0][2]}

@@ -36,6 +36,7 @@ _FAMILIES: tuple[tuple[tuple[type[TypeEngine[Any]], ...], str], ...] = (
     ((sa.Date,), "date"),
     ((sa.Uuid,), "uuid"),
 )
+_JSON_TYPES = frozenset((str, int, float, bool, list, dict))
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
@@ -159,7 +160,7 @@ def _date(value: Any) -> str:
 
 def _any(value: Any) -> Any:
     """Whatever a driver gives, as JSON could carry it."""
-    if isinstance(value, str | int | float | bool | list | dict):
+    if type(value) in _JSON_TYPES:
         return value
     if isinstance(value, datetime | date):
         return canon.instant(value, assume_utc=True) or value.isoformat()

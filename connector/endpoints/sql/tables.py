@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +20,18 @@ from connector.model import Change, Column, Row
 STAMPS = ("updated_at", "updated", "created_at")
 MADE = ("created_at", "created")
 Path = tuple[str, ...]
+
+UNFIT = (ValueError, TypeError, ArithmeticError)
+"""What a codec raises about a value that its column cannot hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    column: str
+    codec: Codec
+
+
+Tree = dict[str, "Leaf | Tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,8 @@ class Table:
     made_id: bool
     made: str | None
     unique: Path | None
+    tree: Tree
+    leaves: Mapping[str, Leaf]
 
     def first(self, names: Sequence[str]) -> str | None:
         return next((name for name in names if name in self.codecs), None)
@@ -57,56 +71,56 @@ class Table:
             raise SetupError(f"{self.label}: {dotted!r} is not one value, so rows cannot be found or ordered by it")
         return columns[0]
 
-    def canonical(self, values: Row, at: Path = ()) -> Row:
+    def canonical(self, values: Row, tree: Tree | None = None, at: Path = ()) -> Row:
         """`values` as they are read back; what a column cannot hold stays, writing it says so."""
-        out: Row = {}
+        out = dict(values)
         for key, value in values.items():
-            path = (*at, key)
-            if (column := self._column(path)) is not None:
-                out[key] = value
-                with suppress(ValueError, TypeError, ArithmeticError):
-                    out[key] = None if value is None else self.codecs[column].canonical(value)
+            node = (self.tree if tree is None else tree).get(key) or self.leaves.get("_".join((*at, key)))
+            if isinstance(node, Leaf):
+                with suppress(*UNFIT):
+                    out[key] = None if value is None else node.codec.canonical(value)
             elif isinstance(value, dict):
-                out[key] = self.canonical(value, path)
-            else:
-                below = (
-                    [known[len(at) :] for known in self.paths if known[: len(path)] == path] if value is None else []
-                )
-                out |= builder([(known, str) for known in below])([None] * len(below)) if below else {key: value}
+                out[key] = self.canonical(value, node or {}, (*at, key))
+            elif value is None and node:
+                out[key] = _empty(node)
         return out
 
     def flat(self, change: Change) -> Row:
         """The columns of a change. Absent keys stay out, a group that is None empties all of its columns."""
         out: Row = {}
-        for column, value in self._leaves(change.values, ()):
-            if column not in self.codecs:
-                raise Drifted(f"{self.label} has no column {column!r}{near(column, self.codecs)}")
-            held = self.codecs[column]
-            try:
-                out[column] = None if value is None else held.encode(held.canonical(value))
-            except (ValueError, TypeError, ArithmeticError):
-                message = f"{self.label}: column {column} is {held.family} and cannot hold {value!r:.80}"
-                raise Rejected(message, "INVALID_VALUE", (column,)) from None
+        self._fill(out, change.values, self.tree, ())
         if change.verb == "create" and not self.made_id and out.get(self.id) is None:
             raise Rejected(f"{self.label}: {self.id} is not given, and nothing makes it", "REQUIRED", (self.id,))
         return out
 
-    def _column(self, path: Path) -> str | None:
-        flat = "_".join(path)
-        return self.paths.get(path) or (flat if flat in self.codecs else None)
-
-    def _leaves(self, values: Row, at: Path) -> Iterator[tuple[str, Any]]:
+    def _fill(self, out: Row, values: Row, tree: Tree, at: Path) -> None:
         for key, value in values.items():
-            path = (*at, key)
-            if column := self._column(path):
-                yield column, value
-            elif isinstance(value, dict):
-                yield from self._leaves(value, path)
+            node = tree.get(key) or self.leaves.get("_".join((*at, key)))
+            if isinstance(node, Leaf):
+                try:
+                    out[node.column] = None if value is None else node.codec.encode(node.codec.canonical(value))
+                except UNFIT:
+                    message = f"{self.label}: column {node.column} is {node.codec.family} and cannot hold {value!r:.80}"
+                    raise Rejected(message, "INVALID_VALUE", (node.column,)) from None
+            elif isinstance(value, dict) or (value is None and node):
+                self._fill(out, value or _empty(node or {}), node or {}, (*at, key))
             else:
-                below = [column for known, column in self.paths.items() if known[: len(path)] == path]
-                yield from (
-                    ((column, None) for column in below) if below and value is None else [("_".join(path), value)]
-                )
+                column = "_".join((*at, key))
+                raise Drifted(f"{self.label} has no column {column!r}{near(column, self.codecs)}")
+
+
+def _empty(tree: Tree) -> Row:
+    return {key: None if isinstance(node, Leaf) else _empty(node) for key, node in tree.items()}
+
+
+def _tree(paths: Mapping[Path, str], codecs: Mapping[str, Codec]) -> Tree:
+    tree: Tree = {}
+    for (*groups, key), column in paths.items():
+        at: Any = tree
+        for group in groups:
+            at = at.setdefault(group, {})
+        at[key] = Leaf(column, codecs[column])
+    return tree
 
 
 def builder(columns: Sequence[tuple[Path, Callable[[Any], Any]]]) -> Callable[[Sequence[Any]], Row]:
@@ -155,15 +169,18 @@ def reflect(db: Connection, system: str, name: str, columns: Sequence[Column]) -
         made.append(sa.Column(word, reflected(type_, sqlite=sqlite and not is_id), *default, primary_key=is_id))
     dated = [column["name"] for column in known if column["default"] is not None and column["name"] not in mapped]
     marker = next((i for i in inspector.get_indexes(bare, schema=where) if i["name"] == _marker(bare)), None)
+    paths = {mapped.get(word, (word,)): word for word in codecs}
     return Table(
-        f"{system}: table {name}",
-        sa.Table(bare, sa.MetaData(), *made, schema=where),
-        ids[0],
-        codecs,
-        {mapped.get(word, (word,)): word for word in codecs},
-        made_id,
-        next((word for word in MADE if word in dated), None),
-        tuple(str(column) for column in marker["column_names"]) if marker else None,
+        label=f"{system}: table {name}",
+        sql=sa.Table(bare, sa.MetaData(), *made, schema=where),
+        id=ids[0],
+        codecs=codecs,
+        paths=paths,
+        made_id=made_id,
+        made=next((word for word in MADE if word in dated), None),
+        unique=tuple(str(column) for column in marker["column_names"]) if marker else None,
+        tree=_tree(paths, codecs),
+        leaves={word: Leaf(word, of) for word, of in codecs.items()},
     )
 
 
