@@ -9,6 +9,7 @@ a file of 400 bytes can otherwise cost minutes.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -115,10 +116,15 @@ def _lines(text: str) -> list[str]:
     return _BREAK.split(text)
 
 
+@lru_cache(maxsize=4)
+def _starts(text: str) -> list[int]:
+    return [0, *(found.end() for found in _BREAK.finditer(text))]
+
+
 def _place(text: str, start: int, length: int) -> Span:
-    breaks = list(_BREAK.finditer(text, 0, start))
-    column = start - (breaks[-1].end() if breaks else 0) + 1
-    return Span(len(breaks) + 1, column, start, start + length)
+    starts = _starts(text)
+    line = bisect_right(starts, start)
+    return Span(line, start - starts[line - 1] + 1, start, start + length)
 
 
 def lookup(tree: Any, at: At) -> Any:

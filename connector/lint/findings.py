@@ -176,18 +176,18 @@ def _shown(text: str) -> tuple[str, int]:
     return "".join(out), width
 
 
-def _excerpt(source: Source, span: Span) -> tuple[str, str]:
-    """The line of a finding, and the blanks and carets that go under it."""
-    line = source.line(span.line)
-    begin = span.start - (span.column - 1)
-    first = span.column - 1
+def _excerpt(source: Source, span: Span, secrets: list[tuple[int, int]]) -> tuple[str, str]:
+    """The line of a finding, or the part of a long one around it, and the blanks and carets that go under it."""
+    cut = span.column - 41 if span.column > _WIDTH - 40 else 0
+    line = source.line(span.line)[cut : cut + 2 * _WIDTH]
+    begin, first = span.start - (span.column - 1) + cut, span.column - 1 - cut
     last = max(first + 1, min(first + span.length, len(line)))
     chars = [*line, " "]
-    for start, end in _secrets(source):
-        start, end = max(start - begin, 0), min(end - begin, len(line))  # noqa: PLW2901
-        chars[start:end] = ["***", *[""] * (end - start - 1)] if start < end else chars[start:end]
-    cut = first - 40 if first > _WIDTH - 40 else 0
-    before, blanks = _shown("".join(["..." if cut else "", *chars[cut:first]]))
+    for start, end in secrets:
+        here, there = max(start - begin, 0), min(end - begin, len(line))
+        if here < there:
+            chars[here:there] = ["***", *[""] * (there - here - 1)]
+    before, blanks = _shown("".join(["..." if cut else "", *chars[:first]]))
     under, carets = _shown("".join(chars[first:last]))
     text = (before + under + _shown("".join(chars[last:]))[0]).rstrip()
     if len(text) > _WIDTH:
@@ -198,13 +198,14 @@ def _excerpt(source: Source, span: Span) -> tuple[str, str]:
 def render_text(findings: Sequence[Finding], sources: Mapping[str, Source] | Iterable[Source]) -> str:
     """Findings for people: place, code and message, the line, a caret, and what to write instead; then a summary."""
     files = dict(sources) if isinstance(sources, Mapping) else {source.name: source for source in sources}
+    hidden = {name: _secrets(source) for name, source in files.items()}
     blocks = []
     for finding in findings:
         place = f"{finding.file}:{finding.span.line}:{finding.span.column}"
         block = f"{place}: {finding.level} [{finding.code}] {_shown(finding.message)[0]}\n"
         source, hint = files.get(finding.file), _shown(finding.hint)[0]
         if source and source.line(finding.span.line).strip():
-            line, carets = _excerpt(source, finding.span)
+            line, carets = _excerpt(source, finding.span, hidden[finding.file])
             number = str(finding.span.line)
             block += f"{number} | {line}\n{' ' * len(number)} | {carets} {hint}".rstrip() + "\n"
         elif hint:
