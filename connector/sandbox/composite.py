@@ -9,6 +9,7 @@ from connector.sandbox import ids
 from connector.sandbox.calls import Call, Reply, dumped, reply
 from connector.sandbox.errors import ApiError, bad_json
 from connector.sandbox.org import Org
+from connector.sandbox.records import Several
 from connector.sandbox.schema import Object
 from connector.sandbox.urls import resource, split_url
 
@@ -170,24 +171,49 @@ def create_records(org: Org, call: Call) -> Reply:
 
 
 def update_records(org: Org, call: Call) -> Reply:
-    def update(given: dict[str, Any]) -> str:
+    return _collection(org, call, lambda given: update(org, given))
+
+
+def update(org: Org, given: dict[str, Any]) -> str:
+    shape = _typed(org, given)
+    key = next((key for key in given if key.lower() == "id"), None)
+    if key is None:
+        raise ApiError(400, "MISSING_ARGUMENT", "Id not specified in an update call", ("Id",))  # [U] sentence
+    id18 = ids.canonical(given[key]) if isinstance(given[key], str) else None
+    if id18 is None or not id18.startswith(shape.prefix):
+        message = f"{shape.label} ID: id value of incorrect type: {given[key]}"  # [U] sentence
+        raise ApiError(400, "MALFORMED_ID", message, ("Id",))
+    if not org.store.exists(shape, id18):
+        raise ApiError(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+    org.records.update(shape, id18, {name: value for name, value in given.items() if name != key}, org.now())
+    return id18
+
+
+def upsert_records(org: Org, call: Call, name: str, field: str) -> Reply:
+    """By external id; by Id, a record without one is made."""
+
+    def upsert(given: dict[str, Any]) -> tuple[str, bool]:
         shape = _typed(org, given)
-        key = next((key for key in given if key.lower() == "id"), None)
-        if key is None:
-            raise ApiError(400, "MISSING_ARGUMENT", "Id not specified in an update call", ("Id",))  # [U] sentence
-        id18 = ids.canonical(given[key]) if isinstance(given[key], str) else None
-        if id18 is None or not id18.startswith(shape.prefix):
-            message = f"{shape.label} ID: id value of incorrect type: {given[key]}"  # [U] sentence
-            raise ApiError(400, "MALFORMED_ID", message, ("Id",))
-        if not org.store.exists(shape, id18):
-            raise ApiError(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
-        org.records.update(shape, id18, {name: value for name, value in given.items() if name != key}, org.now())
-        return id18
+        if shape is not org.schema.object(name):
+            message = f"The records of this call are of type {name}"  # [U] sentence
+            raise ApiError(400, "INVALID_TYPE", message)
+        key = next((key for key in given if key.lower() == field.lower()), None)
+        rest = {other: value for other, value in given.items() if other != key}
+        value = given[key] if key else None
+        if field.lower() == "id":
+            return (update(org, given), False) if value else (org.records.create(shape, rest, org.now()), True)
+        if value in (None, ""):
+            raise ApiError(400, "MISSING_ARGUMENT", f"{field} not specified", (field,))  # [U] sentence
+        try:
+            return org.records.upsert(shape, field, value, rest, org.now())
+        except Several as several:
+            message = f"{field}: more than one record found for external id field: [{', '.join(several.ids)}]"
+            raise ApiError(400, "DUPLICATE_EXTERNAL_ID", message, (field,)) from None  # [U] code and sentence
 
-    return _collection(org, call, update)
+    return _collection(org, call, upsert)
 
 
-def _collection(org: Org, call: Call, save: Callable[[dict[str, Any]], str]) -> Reply:
+def _collection(org: Org, call: Call, save: Callable[[dict[str, Any]], str | tuple[str, bool]]) -> Reply:
     body = call.json()
     records = _list(body, "records")
     if len(records) > MAX_RECORDS:
@@ -206,10 +232,14 @@ def _collection(org: Org, call: Call, save: Callable[[dict[str, Any]], str]) -> 
     return reply(200, results)
 
 
-def _saved(org: Org, record: dict[str, Any], save: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+def _saved(
+    org: Org, record: dict[str, Any], save: Callable[[dict[str, Any]], str | tuple[str, bool]]
+) -> dict[str, Any]:
     try:
         with org.store.transaction():
-            return {"id": save(record), "success": True, "errors": []}
+            saved = save(record)
+            made, created = (saved, {}) if isinstance(saved, str) else (saved[0], {"created": saved[1]})
+            return {"id": made, "success": True, "errors": [], **created}
     except ApiError as refused:
         if refused.code in ("JSON_PARSER_ERROR", "NOT_IMPLEMENTED_IN_SANDBOX"):
             raise  # the body as a whole does not parse [U], or cannot be answered

@@ -37,7 +37,7 @@ class OAuthError(Exception):
         return {"error": self.error, "error_description": self.description}
 
 
-class HangUp(Exception):  # noqa: N818  not an error of ours: the connection is to be dropped on purpose
+class HangUp(Exception):
     """Close the connection without an answer."""
 
 

@@ -81,7 +81,7 @@ def _response(org: Org, made: Reply, asked: dict[str, str]) -> Response:
 # -- what comes in
 
 
-class _BadBody(Exception):  # noqa: N818
+class _BadBody(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code, self.message = status, code, message
 

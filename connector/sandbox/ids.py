@@ -1,6 +1,7 @@
 """15 or 18 characters -> the canonical 18-character id; a counter -> a new id. The checksum is section 2.4."""
 
 import re
+from functools import lru_cache
 
 _SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _FORM = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)
@@ -11,6 +12,7 @@ def checksum(id15: str) -> str:
     return "".join(_SUFFIX[sum(1 << bit for bit, char in enumerate(group) if "A" <= char <= "Z")] for group in groups)
 
 
+@lru_cache(maxsize=4096)
 def canonical(text: str) -> str | None:
     """None for what is not an id: a wrong length, a wrong character, a wrong checksum."""
     if not _FORM.fullmatch(text):

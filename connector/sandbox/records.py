@@ -13,6 +13,14 @@ from connector.sandbox.store import Row, Store
 RULES = frozenset({"required", "length", "picklist"})
 
 
+class Several(Exception):
+    """An external id that names more than one row."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(found)
+        self.ids = found
+
+
 class Records:
     def __init__(self, schema: Schema, store: Store) -> None:
         self.schema, self.store = schema, store
@@ -30,6 +38,25 @@ class Records:
         self._live(shape, id18)
         self._check_rules(shape, row, creating=False)
         self._change(shape, id18, row, now)
+
+    def find(self, shape: Object, name: str, value: Any) -> tuple[Field, list[str]]:
+        """The rows that an external id names; more than one is the caller's 300."""
+        field = shape.field(name)
+        if field is None or not field.external_id:
+            message = f"Provided external ID field does not exist or is not accessible: {name}"
+            raise ApiError(404, "NOT_FOUND", message)
+        stored = values.accept(field, value)
+        return field, [] if stored is None else self.store.matching(shape, field, stored)
+
+    def upsert(self, shape: Object, name: str, value: Any, given: Mapping[str, Any], now: datetime) -> tuple[str, bool]:
+        """(id, whether it was made). Raises Several where the value is not unique."""
+        field, found = self.find(shape, name, value)
+        if len(found) > 1:
+            raise Several(found)
+        if found:
+            self.update(shape, found[0], given, now)
+            return found[0], False
+        return self.create(shape, {field.name: value, **given}, now), True
 
     def delete(self, shape: Object, id18: str, now: datetime) -> None:
         if not shape.deletable:

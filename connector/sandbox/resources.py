@@ -9,8 +9,10 @@ from connector.sandbox import describe, ids, plans, soql
 from connector.sandbox.calls import Call, Reply, dumped, reply
 from connector.sandbox.errors import ApiError, not_emulated, not_found
 from connector.sandbox.org import Org
+from connector.sandbox.records import Several
 from connector.sandbox.schema import COMPOUND, STORED, Object
 
+UPSERT_ANSWERS_SINCE = 46
 SMALLEST_PAGE, LARGEST_PAGE = 200, 2_000
 _BATCH = re.compile(r"batchsize\s*=\s*(\d{1,9})", re.IGNORECASE)
 
@@ -148,6 +150,44 @@ def delete(org: Org, _call: Call, name: str, record_id: str) -> Reply:
     shape = known(org, name)
     org.records.delete(shape, own_id(shape, record_id), org.now())
     return Reply(204)
+
+
+# -- by external id
+
+
+def retrieve_by(org: Org, call: Call, name: str, field: str, value: str) -> Reply:
+    shape = known(org, name)
+    if ids.canonical(field):
+        raise not_emulated(f"{value} of a record")
+    _, found = org.records.find(shape, field, value)
+    if len(found) > 1:
+        return _several(call, shape, found)
+    if not found:
+        raise not_found()
+    return retrieve(org, call, name, found[0])
+
+
+def upsert(org: Org, call: Call, name: str, field: str, value: str) -> Reply:
+    """201 made, 200 changed (204 before v46), 300 several (fact 6)."""
+    shape = known(org, name)
+    given = call.json()
+    if any(key.lower() == field.lower() for key in given):
+        message = f"The {field} field should not be specified in the sobject data."  # [U] sentence
+        raise ApiError(400, "INVALID_FIELD", message)
+    if call.query.get("updateOnly") == "true" and not org.records.find(shape, field, value)[1]:
+        raise not_found()
+    try:
+        made, created = org.records.upsert(shape, field, value, given, org.now())
+    except Several as several:
+        return _several(call, shape, several.ids)
+    if not created and float(call.version) < UPSERT_ANSWERS_SINCE:
+        return Reply(204)
+    location = {"Location": f"{call.base}/sobjects/{shape.name}/{made}"}
+    return reply(201 if created else 200, {"id": made, "success": True, "errors": [], "created": created}, location)
+
+
+def _several(call: Call, shape: Object, found: list[str]) -> Reply:
+    return reply(300, [f"{call.base}/sobjects/{shape.name}/{each}" for each in found])
 
 
 def own_id(shape: Object, text: str) -> str:

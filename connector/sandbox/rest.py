@@ -187,6 +187,9 @@ ROUTES = (
     _route("GET", "sobjects/{}/{}", resources.retrieve, _named),
     _route("PATCH", "sobjects/{}/{}", resources.update, _named),
     _route("DELETE", "sobjects/{}/{}", resources.delete, _named),
+    _route("POST", "sobjects/{}/Id", resources.create, _named),
+    _route("GET", "sobjects/{}/{}/{}", resources.retrieve_by, _named),
+    _route("PATCH", "sobjects/{}/{}/{}", resources.upsert, _named),
     _route("GET", "query", resources.query, _queried),
     _route("GET", "query/{}", resources.query_more, _followed),
     _route("GET", "queryAll", resources.query_all, _queried),
@@ -194,43 +197,48 @@ ROUTES = (
     _route("POST", "composite", _composite),
     _route("POST", "composite/sobjects", composite.create_records, _collected),
     _route("PATCH", "composite/sobjects", composite.update_records, _collected),
+    _route("PATCH", "composite/sobjects/{}/{}", composite.upsert_records, _collected),
 )
 
-_REFUSED_METHODS = frozenset({("GET", "composite"), ("GET", "composite/sobjects"), ("DELETE", "composite/sobjects")})
-# The first segments that Salesforce answers and the org does not; with the record resources below them.
-_MISSING = words(
+# Salesforce has these beside the routes above, the org does not; * is any method.
+MISSING = tuple(
+    (method, tuple(path.split("/")))
+    for method, path in (
+        ("GET", "composite"),
+        ("GET", "composite/sobjects"),
+        ("DELETE", "composite/sobjects"),
+        ("GET", "composite/sobjects/{}"),
+        ("POST", "composite/sobjects/{}"),
+        ("DELETE", "sobjects/{}/{}/{}"),
+        *(("*", f"composite/{name}") for name in ("batch", "graph", "tree/{}")),
+        *(
+            ("*", f"sobjects/{{}}/{name}")
+            for name in ("updated", "deleted", "listviews", "quickActions", "describe/{}")
+        ),
+    )
+)
+_MISSING_ROOTS = words(
     "actions analytics appMenu async-queries chatter compactLayouts connect consent event eventSchema flexipage folders "
     "jobs jsonxform knowledgeManagement limits localizedvalue metadata parameterizedSearch parcel payments process "
-    "quickActions recent search sobjects support tabs theme tooling ui-api wave composite"
+    "quickActions recent search support tabs theme tooling ui-api wave"
 )
-_OBJECT_RESOURCES = words("updated deleted listviews quickActions defaultValues events relevantItems")
 
 
 def _match(call: Call) -> tuple[Route, tuple[str, ...]]:
     method = "GET" if call.method == "HEAD" else call.method
-    path = "/".join(call.segments)
-    if (method, path) in _REFUSED_METHODS:
-        raise not_emulated(f"{method} {path}")
-    if call.segments[:1] == ("sobjects",) and len(call.segments) == 3 and call.segments[2] in _OBJECT_RESOURCES:
-        raise not_emulated(f"sobjects/X/{call.segments[2]}")
+    if any(word in ("*", method) and _fits(pattern, call.segments) for word, pattern in MISSING):
+        raise not_emulated(f"{method} {'/'.join(call.segments)}")
+    if call.segments and call.segments[0] in _MISSING_ROOTS:
+        raise not_emulated(call.segments[0])
     here = [route for route in ROUTES if _fits(route.pattern, call.segments)]
-    exact = [route for route in here if route.pattern == call.segments] or [
-        route for route in here if route.pattern.count("{}") == min(found.pattern.count("{}") for found in here)
-    ]
+    if not here:
+        raise not_found()
+    closest = min(route.pattern.count("{}") for route in here)  # describe is no record's id
+    exact = [route for route in here if route.pattern.count("{}") == closest]
     for route in exact:
         if route.method == method:
             return route, tuple(part for mark, part in zip(route.pattern, call.segments, strict=True) if mark == "{}")
-    if exact:
-        raise _not_allowed(call.method, {route.method for route in exact})
-    if call.segments[:1] and call.segments[0] in _MISSING and "" not in call.segments:
-        raise not_emulated(_shown(call.segments))
-    raise not_found()
-
-
-def _shown(segments: tuple[str, ...]) -> str:
-    if segments[0] == "sobjects":
-        return "sobjects/X/" + ("describe/..." if segments[2:3] == ("describe",) else "by external id or relationship")
-    return "/".join(segments[:2])
+    raise _not_allowed(call.method, {route.method for route in exact})
 
 
 def _fits(pattern: tuple[str, ...], segments: tuple[str, ...]) -> bool:

@@ -47,6 +47,11 @@ class Field:
         return self.name.endswith("__c")
 
     @property
+    def external_id(self) -> bool:
+        """Rows can be found and upserted by it (1.4: an idLookup field as well)."""
+        return bool(self.raw.get("externalId") or self.raw.get("idLookup")) and self.type in TEXT | NUMBER
+
+    @property
     def long_text(self) -> bool:
         return self.type == "textarea" and self.length > 255
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.sandbox import ids
-from connector.sandbox.schema import Object, Schema
+from connector.sandbox.schema import TEXT, Field, Object, Schema
 
 Row = dict[str, str | None]
 
@@ -60,9 +60,9 @@ class Store:
             if field.name not in present:
                 self.connection.execute(f'ALTER TABLE "{shape.name}" ADD COLUMN "{field.name}" TEXT')
         for field in shape.stored:
-            if field.type == "reference" or field.name == "SystemModstamp":
-                name = f"{shape.name} {field.name}"
-                self.connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON "{shape.name}" ("{field.name}")')
+            if field.type == "reference" or field.name == "SystemModstamp" or field.external_id:
+                name, key = f"{shape.name} {field.name}", _key(field)
+                self.connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON "{shape.name}" ({key})')
 
     @contextmanager
     def transaction(self) -> Iterator["Work"]:
@@ -106,6 +106,13 @@ class Store:
         row = self.connection.execute(f'SELECT {listed} FROM "{shape.name}" WHERE "Id" = ?', (id18,)).fetchone()
         return None if row is None else dict(zip(names, row, strict=True))
 
+    def matching(self, shape: Object, field: Field, value: str) -> list[str]:
+        """Ids of the live rows whose field has this stored value, text in any letter case."""
+        live = "AND \"IsDeleted\" = 'false'" if shape.deletable else ""
+        wanted = _fold(value) if field.type in TEXT else value
+        sql = f'SELECT "Id" FROM "{shape.name}" WHERE {_key(field)} = ? {live} ORDER BY "#"'
+        return [row[0] for row in self.connection.execute(sql, (wanted,))]
+
     def insert(self, shape: Object, row: Mapping[str, str | None]) -> None:
         listed = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
@@ -134,6 +141,10 @@ class Store:
 
     def set_meta(self, key: str, value: str) -> None:
         self.connection.execute('INSERT OR REPLACE INTO "#meta" VALUES (?, ?)', (key, value))
+
+
+def _key(field: Field) -> str:
+    return f'fold("{field.name}")' if field.type in TEXT else f'"{field.name}"'
 
 
 def _fold(text: str | None) -> str | None:

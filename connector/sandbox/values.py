@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 from connector.sandbox import ids
@@ -25,6 +26,7 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
+@lru_cache(maxsize=4096)
 def instant(text: str) -> str | None:
     """The canonical spelling of an instant, milliseconds kept (a literal may have them), or None."""
     found = _INSTANT.fullmatch(text)
@@ -32,7 +34,7 @@ def instant(text: str) -> str | None:
         return None
     zone = "+0000" if found[3] in "Zz" else found[3].replace(":", "")
     try:
-        moment = datetime.strptime(f"{found[1].upper()}{zone}", "%Y-%m-%dT%H:%M:%S%z").astimezone(UTC)
+        moment = datetime.fromisoformat(f"{found[1].upper()}{zone}").astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return f"{moment.year:04d}{moment:-%m-%dT%H:%M:%S}.{(found[2] or '').ljust(3, '0')[:3]}+0000"
