@@ -12,7 +12,7 @@ from typing import Any
 from jmespath.functions import Functions
 
 from connector import spec
-from connector.lint import CODES
+from connector.lint import CODES, LEVELS
 from connector.source import parse
 from connector.values import FILTERS, FUNCTIONS, Function
 
@@ -77,7 +77,7 @@ def _page(defs: Any) -> Iterator[str]:
     parts = ("examples", "example", *(f"example_{part}" for part in ("given", "fault", "step", "expect", "write")))
     yield from _section(defs, 2, "Examples", "examples", parts)
     yield "## What lint says\n\nErrors stop a run, warnings and notes do not.\n"
-    yield from _rows(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in CODES.items()))
+    yield from _rows(("code", "level", "meaning"), ((f"`{c}`", LEVELS.get(c, "error"), m) for c, m in CODES.items()))
 
 
 def _function(name: str, function: Function) -> tuple[str, str]:

@@ -170,7 +170,7 @@ def parse(text: str, name: str = "<text>") -> Source:
     return Source(name, text, builder.tree, builder.marks, tuple(builder.faults))
 
 
-class _Stop(Exception):  # noqa: N818 - a jump, not an error: the fault is already on the list
+class _Stop(Exception):
     pass
 
 

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from connector import lint, shape, source
+
+from connector import lint, plan, shape, source, spec
 from connector.lint import CODES, check, check_source, combinations, render_json, render_text
 from connector.values import compile_record
 
@@ -378,6 +379,9 @@ def mutated(tree: object, dice: random.Random, times: int) -> object:
     return tree
 
 
+NO_CONNECTION = spec.Connection("test", "", True, None, None, {}, {})
+
+
 @pytest.mark.parametrize(
     "name", ["mappings/i360_classic.yaml", "tests/lint/two_ways.yaml", "tests/lint/ok/unused_read.yaml"]
 )
@@ -393,11 +397,38 @@ def test_whatever_is_done_to_a_mapping_lint_says_so_or_it_compiles(name: str) ->
         if any(finding.level == "error" for finding in found):
             continue
         accepted += 1
+        mapping = spec.mapping(read.tree)
         for key, thing in read.tree["objects"].items():
             faults: list[object] = []
             compile_record(thing["fields"], ("objects", key, "fields"), faults)
             assert faults == []
+            plan.flow(mapping, NO_CONNECTION, SHAPES, key, plan.one_way(mapping, key))
     assert accepted > 5
+
+
+@pytest.mark.parametrize("name", ["tests/lint/ok/schedule_out_of_range.yaml", "mappings/tests/i360_classic.yaml"])
+def test_whatever_is_done_to_other_files_lint_never_raises(name: str) -> None:
+    path = ROOT / name
+    tree = source.read(path).tree
+    if "examples" in tree:
+        tree["examples"] = tree["examples"][:6]
+    dice = random.Random(7)
+    for round_ in range(150):
+        text = json.dumps(mutated(tree, dice, 1 + round_ % 3), ensure_ascii=False)
+        read = source.parse(text, str(path))
+        render_text(check_source(read, shapes=SHAPES, folder=path.parent), [read])
+
+
+@pytest.mark.parametrize("named", ["\\0", "x" * 5000, "x" * 5000 + ".yaml", ".", "/", "..", "", "~", "\\0.yaml"])
+def test_a_connection_may_name_anything_as_its_mapping(tmp_path: Path, named: str) -> None:
+    read = source.parse(CONNECTION.replace("nowhere.yaml", f'"{named}"'), "acme.yaml")
+    assert any(finding.at == ("mapping",) for finding in check_source(read, folder=tmp_path))
+
+
+def test_a_connection_that_names_itself_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text(CONNECTION.replace("nowhere", "acme"))
+    (finding,) = check(tmp_path / "acme.yaml")
+    assert (finding.code, finding.message) == ("mapping_has_errors", "acme.yaml is no mapping")
 
 
 # ---- cost ------------------------------------------------------------------------------------------------

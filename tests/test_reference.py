@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from connector import shape, source, spec
 from connector.lint import check_source
 from connector.reference import markdown

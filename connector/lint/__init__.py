@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from connector import shape, source, spec
+from connector import shape, source
 from connector.errors import SpecError
 from connector.lint import connection, fields, mapping
 from connector.lint.file import File
-from connector.lint.findings import CODES, Finding, render_json, render_text, summary
+from connector.lint.findings import CODES, LEVELS, Finding, render_json, render_text, summary
 from connector.lint.grammar import check as check_grammar
 from connector.lint.grammar import kind_of, sane
 from connector.lint.mapping import combinations
@@ -23,6 +23,7 @@ from connector.source import Source, Span
 
 __all__ = [
     "CODES",
+    "LEVELS",
     "RULES",
     "Finding",
     "check",
@@ -96,18 +97,16 @@ def check_source(
 
 def _rules(file: File, shapes: Mapping[str, Shape] | None) -> list[Finding]:
     found: list[Finding] = []
-    named = file.tree.get("mapping")
     beside = file.folder
-    if file.kind != "mapping" and file.folder and isinstance(named, str):
-        path = spec.mapping_file(named, file.folder)
+    if file.kind != "mapping" and (path := connection.mapping_path(file)):
         beside = path.parent
-        if path.is_file():
+        if connection.mapping_of(file) is not None:
             file.mapping_errors = sum(finding.level == "error" for finding in check(path, shapes=shapes))
     try:
         file.shapes = _recorded(beside / "shapes") if shapes is None and beside else shapes or {}
     except SpecError as error:
         place = ("systems", "remote") if file.kind == "mapping" else ("mapping",)
-        found.append(file.finding("error", "bad_shape", str(error), place, "record it again: connector discover"))
+        found.append(file.finding("bad_shape", str(error), place, "record it again: connector discover"))
     return found + [finding for rule in RULES[file.kind] for finding in rule(file)]
 
 

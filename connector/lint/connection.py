@@ -21,13 +21,23 @@ _PASSWORD = re.compile(r"://[^/?#\s]*:[^/?#\s]*@|[?&](?:password|passwd|pwd|toke
 _SHARED_HOSTS = ("login.salesforce.com", "test.salesforce.com")
 
 
-def mapping_of(file: File) -> dict[str, Any] | None:
-    """The mapping that the file names, without what is wrong in it; None when it cannot be read or need not be."""
+def mapping_path(file: File) -> Path | None:
+    """Where the mapping lies that the file names, whether it is there or not."""
     named = file.tree.get("mapping")
     if not isinstance(named, str) or file.folder is None:
         return None
-    path = spec.mapping_file(named, file.folder)
-    return _mapping(path, path.stat().st_mtime_ns) if path.is_file() else None
+    try:
+        path = spec.mapping_file(named, file.folder)
+        path.is_file()
+    except (OSError, ValueError):  # no system has files of such a name
+        return file.folder / "no such file"
+    return path
+
+
+def mapping_of(file: File) -> dict[str, Any] | None:
+    """The mapping that the file names, without what is wrong in it; None when it cannot be read or need not be."""
+    path = mapping_path(file)
+    return _mapping(path, path.stat().st_mtime_ns) if path and path.is_file() else None
 
 
 @lru_cache(maxsize=8)
@@ -43,25 +53,20 @@ def _mapping(path: Path, _changed: int) -> dict[str, Any] | None:
 
 
 def mapping_exists(file: File) -> Findings:
-    named = file.tree.get("mapping")
-    if not isinstance(named, str) or file.folder is None:
+    path, named = mapping_path(file), str(file.tree.get("mapping"))
+    if path is None:
         return
-    path = spec.mapping_file(named, file.folder)
     if not path.is_file():
+        hint = instead(named, [each.stem for each in sorted(spec.shipped().glob("*.yaml"))])
         if named.endswith((".yaml", ".yml")):
             near = [each.name for each in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
-            hint = "it is looked for from the folder of this file" + (
-                f"; there is {', '.join(near[:5])}" if near else ""
-            )
-        else:
-            hint = instead(named, [each.stem for each in sorted(spec.shipped().glob("*.yaml"))])
-        yield file.finding("error", "mapping_not_found", f"there is no mapping {named}", ("mapping",), hint)
+            hint = f"it is looked for from the folder of this file{'; there is ' * bool(near)}{', '.join(near[:5])}"
+        yield file.finding("mapping_not_found", f"there is no mapping {named}", ("mapping",), hint)
     elif mapping_of(file) is None:
-        hint = f"run connector lint {named}" if named.endswith((".yaml", ".yml")) else ""
-        yield file.finding("error", "mapping_has_errors", f"{named} is no mapping", ("mapping",), hint)
+        yield file.finding("mapping_has_errors", f"{named} is no mapping", ("mapping",), "run connector lint on it")
     elif file.mapping_errors:
         said = f"{named} has {file.mapping_errors} error{'s' * (file.mapping_errors > 1)} of its own"
-        yield file.finding("error", "mapping_has_errors", said, ("mapping",), "run connector lint on it")
+        yield file.finding("mapping_has_errors", said, ("mapping",), "run connector lint on it")
 
 
 def schedule(file: File) -> Findings:
@@ -80,16 +85,14 @@ def _narrows(file: File, node: Any, at: At) -> Findings:
         here, wanted = (*at, "objects", name), part(node["objects"], name).get("direction")
         if name not in allowed:
             yield file.finding(
-                "error", "unknown_object", f"the mapping has no object {name}", here, instead(name, allowed), key=True
+                "unknown_object", f"the mapping has no object {name}", here, instead(name, allowed), key=True
             )
             continue
         most = part(allowed, name).get("direction")
         choices = _ALLOWED.get(most) if isinstance(most, str) else None
         if isinstance(choice, dict) and isinstance(wanted, str) and choices and wanted not in choices:
             said = f"the mapping lets {name} {most} only" if most != "disabled" else f"the mapping has {name} disabled"
-            yield file.finding(
-                "error", "direction_widened", said, (*here, "direction"), f"write {' or '.join(choices)}"
-            )
+            yield file.finding("direction_widened", said, (*here, "direction"), f"write {' or '.join(choices)}")
 
 
 def systems(file: File) -> Findings:
@@ -102,11 +105,11 @@ def systems(file: File) -> Findings:
     for name in given:
         if name not in wanted:
             said = f"the mapping has no system {name}"
-            yield file.finding("error", "unknown_system", said, ("systems", name), instead(name, wanted), key=True)
+            yield file.finding("unknown_system", said, ("systems", name), instead(name, wanted), key=True)
     for name in wanted:
         if name not in given and all(each in wanted for each in given):
             said = f"the mapping's system {name} is not given"
-            yield file.finding("error", "missing_system", said, ("systems",), f"add {name}: {{adapter: ...}}")
+            yield file.finding("missing_system", said, ("systems",), f"add {name}: {{adapter: ...}}")
 
 
 def secrets(file: File) -> Findings:
@@ -116,7 +119,7 @@ def secrets(file: File) -> Findings:
         if isinstance(url, str) and _PASSWORD.search(url):
             said = "the address holds a password"
             yield file.finding(
-                "error", "secret_in_file", said, ("systems", name, "url"), "write ${env:NAME} for the whole address"
+                "secret_in_file", said, ("systems", name, "url"), "write ${env:NAME} for the whole address"
             )
 
 
@@ -127,7 +130,7 @@ def logins(file: File) -> Findings:
         if host in _SHARED_HOSTS and part(system, "auth").get("grant") == "client_credentials":
             said = f"{host} does not take client credentials"
             hint = "write the org's My Domain, such as https://acme.my.salesforce.com"
-            yield file.finding("error", "login_needs_my_domain", said, ("systems", name, "login"), hint)
+            yield file.finding("login_needs_my_domain", said, ("systems", name, "login"), hint)
 
 
 # ---- examples --------------------------------------------------------------------------------------------
@@ -161,12 +164,12 @@ def example_names(file: File) -> Findings:
         own = example.get("id")
         if isinstance(own, str) and own in seen:
             said = f"{own} is the id of two examples"
-            yield file.finding("error", "repeated_id", said, (*at, "id"), "give each its own")
+            yield file.finding("repeated_id", said, (*at, "id"), "give each its own")
         seen.add(str(own))
         for place, word in _object_names(example, at):
             if known and word not in known:
                 said = f"the mapping has no object {word}"
-                yield file.finding("error", "unknown_object", said, place, instead(word, known))
+                yield file.finding("unknown_object", said, place, instead(word, known))
         given = part(example, "given")
         yield from _narrows(file, part(given, "connection"), (*at, "given", "connection"))
         for place, row in _rows(example, at):
@@ -204,12 +207,10 @@ def _row(file: File, row: Any, at: At, rows: dict[str, Any], tables: set[Any]) -
         return
     name, place = (row, at) if isinstance(row, str) else (part({"row": row}, "row").get("like"), (*at, "like"))
     if isinstance(name, str) and name not in rows:
-        yield file.finding("error", "unknown_row", f"rows holds no {name}", place, instead(name, rows))
+        yield file.finding("unknown_row", f"rows holds no {name}", place, instead(name, rows))
     elif isinstance(row, dict) and "like" not in row and "object" not in row:
-        yield file.finding("error", "missing_key", "a row needs object, or like", at, "like: NAME copies a row of rows")
+        yield file.finding("missing_key", "a row needs object, or like", at, "like: NAME copies a row of rows")
     table = row.get("object") if isinstance(row, dict) else None
     if isinstance(table, str) and tables and table not in tables:
         said = f"the mapping neither reads nor writes {table}"
-        yield file.finding(
-            "error", "unknown_object", said, (*at, "object"), instead(table, sorted(filter(None, tables)))
-        )
+        yield file.finding("unknown_object", said, (*at, "object"), instead(table, sorted(filter(None, tables))))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from connector.lint.file import File, Findings, Object, known, part
-from connector.lint.findings import instead, nearest
+from connector.lint.findings import Level, instead, nearest
 from connector.lint.grammar import UNKNOWN
 from connector.model import Field, Shape
 from connector.source import At
@@ -46,7 +46,7 @@ def missing_in_paths(file: File) -> Findings:
                     instead_of = "latest" if found[0] == "max" else "first"
                     said = f"{found[0]} does not treat blank text as missing"
                     hint = f"use {instead_of}: [...]"
-                    yield file.within("warning", "jmespath_missing", said, use.at, found[0], found.start(), hint)
+                    yield file.within("jmespath_missing", said, use.at, found[0], found.start(), hint)
 
 
 def example_values(file: File) -> Findings:
@@ -81,7 +81,7 @@ def objects(file: File) -> Findings:
                 home.append(name)
     if home:
         said = f"no shapes of {', '.join(home)} are recorded, so fields at home are not checked"
-        yield file.finding("note", "no_shape", said, ("systems", "home"))
+        yield file.finding("no_shape", said, ("systems", "home"))
 
 
 def _unrecorded(file: File, at: At, name: str) -> Any:
@@ -90,9 +90,9 @@ def _unrecorded(file: File, at: At, name: str) -> Any:
     if near and _alike(name, near):
         said = f"no shape of {name} is recorded"
         hint = f"did you mean {near}? If not, record it: connector discover"
-        return file.finding("error" if prefix else "warning", "unknown_object", said, at, hint)
+        return file.finding("unknown_object", said, at, hint, level="error" if prefix else "warning")
     said = f"no shape of {name} is recorded, so its fields are not checked"
-    return file.finding("note", "no_shape", said, at, "record it: connector discover")
+    return file.finding("no_shape", said, at, "record it: connector discover")
 
 
 def _alike(name: str, near: str) -> bool:
@@ -172,7 +172,7 @@ def _walk(file: File, use: Use, shape: Shape) -> Findings:
 
 def _told(file: File, code: str, said: str, use: Use, index: int, hint: str) -> Findings:
     if use.steps[index] >= 0:  # else the each that contributed the step tells it
-        yield file.step("error", code, said, use, index, hint)
+        yield file.step(code, said, use, index, hint)
 
 
 def _kind(field: Field) -> str:
@@ -218,7 +218,7 @@ def selection(file: File) -> Findings:
                 yield from _filter(file, shape, watched, place)
                 if watched in shape.fields and shape.fields[watched].type not in _DATES:
                     said = f"watch compares times; {watched} is {_kind(shape.fields[watched])}"
-                    yield file.finding("error", "not_a_date", said, place, instead("", _dated(shape)))
+                    yield file.finding("not_a_date", said, place, instead("", _dated(shape)))
         for n, read_name, field, _ in thing.joins:
             if shape := file.shapes.get(str(part(thing.reads, read_name).get("object"))):
                 yield from _filter(file, shape, field, (*thing.at, "triggers", n, "with", read_name, field), key=True)
@@ -237,11 +237,11 @@ def _filter(file: File, shape: Shape, name: Any, at: At, *, key: bool = False) -
     field = shape.fields.get(name)
     if field is None:
         yield file.finding(
-            "error", "unknown_field", f"{shape.name} has no field {name}", at, instead(name, shape.fields), key=key
+            "unknown_field", f"{shape.name} has no field {name}", at, instead(name, shape.fields), key=key
         )
     elif not field.filterable:
         said = f"{name} ({_kind(field)}) cannot select or order rows"
-        yield file.finding("error", "not_filterable", said, at, "choose a field that the system can filter by", key=key)
+        yield file.finding("not_filterable", said, at, "choose a field that the system can filter by", key=key)
 
 
 def _picked(file: File, field: Field | None, value: Any, at: At) -> Findings:
@@ -250,7 +250,7 @@ def _picked(file: File, field: Field | None, value: Any, at: At) -> Findings:
     for word in value.split(";") if field.type == "multipicklist" else [value]:
         if word not in field.picklist:
             said = f"{field.name} has no value {word!r}"
-            yield file.finding("error", "not_in_picklist", said, at, instead(word, field.picklist))
+            yield file.finding("not_in_picklist", said, at, instead(word, field.picklist))
 
 
 # ---- what is written -------------------------------------------------------------------------------------
@@ -272,11 +272,11 @@ def targets(file: File) -> Findings:
                 if not (nested and name in relations):
                     said = f"{shape.name} has no field {name}"
                     writable = [each.name for each in shape.fields.values() if each.createable or each.updateable]
-                    yield file.finding("error", "unknown_field", said, at, instead(name, writable), key=True)
+                    yield file.finding("unknown_field", said, at, instead(name, writable), key=True)
                 continue
             if nested and field.type not in _COMPOUND:
                 said = f"{name} of {shape.name} holds {_kind(field)}, not an object or a list"
-                yield file.finding("error", "nested_target", said, at, "give it one value", key=True)
+                yield file.finding("nested_target", said, at, "give it one value", key=True)
             yield from _writable(file, thing, field, at)
             for place, value in _constants(node, at):
                 yield from _picked(file, field, value, place)
@@ -286,7 +286,7 @@ def targets(file: File) -> Findings:
                 if field.name not in fields:
                     said = f"{shape.name} demands {field.name}, and nothing writes it"
                     hint = f"map it, or say {field.name}: {{unmapped: why}}"
-                    yield file.finding("warning", "required_field_unmapped", said, (*thing.at, "fields"), hint)
+                    yield file.finding("required_field_unmapped", said, (*thing.at, "fields"), hint)
 
 
 def _writable(file: File, thing: Object, field: Field, at: At) -> Findings:
@@ -295,14 +295,14 @@ def _writable(file: File, thing: Object, field: Field, at: At) -> Findings:
     said = f"{field.name} of {thing.node.get('write')} "
     if not field.createable and not field.updateable:
         why = "is calculated" if field.calculated else "can only be read"
-        yield file.finding("error", "read_only_target", said + why, at, "remove it", key=True)
+        yield file.finding("read_only_target", said + why, at, "remove it", key=True)
     elif creates and not field.createable:
         said += "cannot be given when a record is created"
-        yield file.finding("error", "read_only_target", said, at, "remove it, or missing: skip", key=True)
+        yield file.finding("read_only_target", said, at, "remove it, or missing: skip", key=True)
     elif updates and not field.updateable:
-        level = "error" if match.get("found") == "replace" else "warning"
+        level: Level = "error" if match.get("found") == "replace" else "warning"
         said += "cannot be changed once the record is there"
-        yield file.finding(level, "read_only_target", said, at, "remove it, or found: skip", key=True)  # type: ignore[arg-type]
+        yield file.finding("read_only_target", said, at, "remove it, or found: skip", key=True, level=level)
 
 
 def _constants(node: Any, at: At) -> Iterator[tuple[At, Any]]:

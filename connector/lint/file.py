@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connector.lint.findings import Finding, Level
+from connector.lint.findings import LEVELS, Finding, Level
 from connector.lint.grammar import UNKNOWN, Trouble
 from connector.model import Shape
 from connector.source import At, Source, Span, lookup
@@ -131,31 +131,30 @@ class File:
             if isinstance(node, dict)
         ]
 
-    def finding(self, level: Level, code: str, message: str, at: At, hint: str = "", *, key: bool = False) -> Finding:
-        return self._at(level, code, message, at, hint, self.span(at, key=key))
-
-    def within(
-        self, level: Level, code: str, message: str, at: At, text: str, offset: int | None, hint: str = ""
+    def finding(
+        self, code: str, message: str, at: At, hint: str = "", *, key: bool = False, level: Level | None = None
     ) -> Finding:
+        return self._at(self.span(at, key=key), code, message, at, hint, level)
+
+    def step(self, code: str, message: str, use: Use, index: int, hint: str = "") -> Finding:
+        """A finding about one step of a path."""
+        return self.within(code, message, use.at, use.path[index], use.steps[index], hint)
+
+    def within(self, code: str, message: str, at: At, text: str, offset: int | None, hint: str = "") -> Finding:
         """A finding about a part of the string at `at`."""
-        return self._at(level, code, message, at, hint, self.source.inside(at, offset, text))
+        return self._at(self.source.inside(at, offset, text), code, message, at, hint)
 
     def problem(self, problem: Problem) -> Finding:
         """What the compiler of values says, at the word it speaks of."""
-        rest = problem.text[problem.offset :] if problem.offset is not None else ""
-        word = re.match(r"\w+|\{\{|\{%|\S", rest)
+        word = re.match(r"\w+|\{\{|\{%|\S", problem.text[problem.offset or 0 :]) if problem.offset is not None else None
         text = word[0] if word else ""
-        return self.within("error", problem.code, problem.message, problem.at, text, problem.offset, problem.hint)
+        return self.within(problem.code, problem.message, problem.at, text, problem.offset, problem.hint)
 
     def trouble(self, trouble: Trouble) -> Finding:
         """What the grammar says: at the key where that is wrong or lacks something, else at the value itself."""
         marks = self.source.marks.get(trouble.at)
         span = marks.value if marks and not trouble.key else self.span(trouble.at, key=trouble.key)
-        return self._at("error", trouble.code, trouble.message, trouble.at, trouble.hint, span)
-
-    def step(self, level: Level, code: str, message: str, use: Use, index: int, hint: str = "") -> Finding:
-        """A finding about one step of a path."""
-        return self.within(level, code, message, use.at, use.path[index], use.steps[index], hint)
+        return self._at(span, trouble.code, trouble.message, trouble.at, trouble.hint)
 
     def span(self, at: At, *, key: bool = False) -> Span:
         """A block is placed by its key, a scalar by its value, and what has no key by the first thing in it."""
@@ -170,10 +169,10 @@ class File:
             return self.span(first, key=True)
         return marks.value
 
-    def _at(self, level: Level, code: str, message: str, at: At, hint: str, span: Span) -> Finding:
+    def _at(self, span: Span, code: str, message: str, at: At, hint: str = "", level: Level | None = None) -> Finding:
         room = len(self.source.line(span.line)) - (span.column - 1)
         one_line = Span(span.line, span.column, span.start, span.start + max(0, min(span.length, room)))
-        return Finding(level, code, message, self.source.name, one_line, at, hint)
+        return Finding(level or LEVELS.get(code, "error"), code, message, self.source.name, one_line, at, hint)
 
 
 Findings = Iterator[Finding]

@@ -100,6 +100,15 @@ CODES: dict[str, str] = {
 }
 """Every code, with one line on what it means."""
 
+LEVELS: dict[str, Level] = {
+    "unused_read": "warning",
+    "unstable_match_key": "warning",
+    "jmespath_missing": "warning",
+    "required_field_unmapped": "warning",
+    "no_shape": "note",
+}
+"""Codes that are not errors; a rule may say otherwise of a single finding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

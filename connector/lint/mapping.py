@@ -21,14 +21,14 @@ def file_name(file: File) -> Findings:
     name, stem = file.tree.get(file.kind), file.source.name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
     if isinstance(name, str) and file.folder and stem != name:
         said = f"this file is called {stem}, the {file.kind} in it {name}"
-        yield file.finding("error", "wrong_file_name", said, (file.kind,), f"call both {stem} or both {name}")
+        yield file.finding("wrong_file_name", said, (file.kind,), f"call both {stem} or both {name}")
 
 
 def systems(file: File) -> Findings:
     given = part(file.tree, "systems")
     if isinstance(given.get("home"), str) and given.get("home") == given.get("remote"):
         said = f"home and remote are both {given['home']}"
-        yield file.finding("error", "same_system", said, ("systems", "remote"), "give each side a name of its own")
+        yield file.finding("same_system", said, ("systems", "remote"), "give each side a name of its own")
 
 
 def schedule(file: File) -> Findings:
@@ -43,24 +43,23 @@ def check_schedule(file: File, objects: dict[str, Any] | None) -> Findings:
         seconds = spec.duration(every).total_seconds()
         if seconds < 30:
             said = "a run every few seconds would use up the day's calls"
-            yield file.finding("error", "schedule_out_of_range", said, (*at, "every"), "30s or more")
+            yield file.finding("schedule_out_of_range", said, (*at, "every"), "30s or more")
         elif seconds > 86_400:
             said = "less than one run a day; records may be changed twice in between"
-            yield file.finding(
-                "warning", "schedule_out_of_range", said, (*at, "every"), "24h or less, or schedule: manual"
-            )
+            hint = "24h or less, or schedule: manual"
+            yield file.finding("schedule_out_of_range", said, (*at, "every"), hint, level="warning")
     listed = node.get("objects")
     for n, name in enumerate(listed if isinstance(listed, list) and objects else []):
         if isinstance(name, str) and objects and name not in objects:
             said = f"the mapping has no object {name}"
-            yield file.finding("error", "unknown_object", said, (*at, "objects", n), instead(name, objects))
+            yield file.finding("unknown_object", said, (*at, "objects", n), instead(name, objects))
 
 
 def one_way(file: File) -> Findings:
     for thing in file.objects:
         if thing.node.get("direction") == "both":
             said = f"{thing.name} has read, triggers and write, which flow one way"
-            yield file.finding("error", "one_way_object", said, (*thing.at, "direction"), "write pull or push")
+            yield file.finding("one_way_object", said, (*thing.at, "direction"), "write pull or push")
 
 
 def triggers(file: File) -> Findings:
@@ -74,14 +73,10 @@ def triggers(file: File) -> Findings:
             for name in part(trigger, "with"):
                 if name not in thing.reads:
                     said = f"{thing.name} reads nothing called {name}"
-                    yield file.finding(
-                        "error", "unknown_read", said, (*at, "with", name), instead(name, thing.reads), key=True
-                    )
+                    yield file.finding("unknown_read", said, (*at, "with", name), instead(name, thing.reads), key=True)
                 elif name == changed:
                     said = f"{name} is the changed read itself"
-                    yield file.finding(
-                        "error", "join_order", said, (*at, "with", name), "join other reads to it", key=True
-                    )
+                    yield file.finding("join_order", said, (*at, "with", name), "join other reads to it", key=True)
             unless = trigger.get("unless_joined_by")
             for m, name in enumerate(unless if isinstance(unless, list) else []):
                 if isinstance(name, str) and isinstance(changed, str):
@@ -95,30 +90,26 @@ def _changed(file: File, thing: Object, at: At, name: str, earlier: dict[str, li
     if name not in thing.reads:
         watched = [each for each, node in thing.reads.items() if isinstance(node, dict) and "watch" in node]
         said = f"{thing.name} reads nothing called {name}"
-        yield file.finding("error", "unknown_read", said, at, instead(name, watched or thing.reads))
+        yield file.finding("unknown_read", said, at, instead(name, watched or thing.reads))
     elif isinstance(read, dict) and "watch" not in read:
         said = f"{name} triggers, but its read does not say what to watch"
-        yield file.finding(
-            "error", "not_watched", said, at, f"add watch: {{first: all}} to the read {name}, or none, or 15m"
-        )
+        yield file.finding("not_watched", said, at, f"add watch: {{first: all}} to the read {name}, or none, or 15m")
     elif thing.many(name):
-        yield file.finding(
-            "error", "many_as_row", f"{name} is a list of rows; one row triggers", at, "remove many: true"
-        )
+        yield file.finding("many_as_row", f"{name} is a list of rows; one row triggers", at, "remove many: true")
     elif name in earlier:
         said = f"{name} already triggers above, so each changed record would be made twice"
-        yield file.finding("error", "repeated_trigger", said, at, "put what is joined into one trigger")
+        yield file.finding("repeated_trigger", said, at, "put what is joined into one trigger")
 
 
 def _unless(file: File, thing: Object, at: At, name: str, changed: str, carried: dict[str, list[str]]) -> Findings:
     hint = instead(name, [each for each, joined in carried.items() if changed in joined])
     if name not in thing.reads:
-        yield file.finding("error", "unknown_read", f"{thing.name} reads nothing called {name}", at, hint)
+        yield file.finding("unknown_read", f"{thing.name} reads nothing called {name}", at, hint)
     elif name not in carried:
-        yield file.finding("error", "never_joined", f"no earlier trigger starts from {name}", at, hint)
+        yield file.finding("never_joined", f"no earlier trigger starts from {name}", at, hint)
     elif changed not in carried[name]:
         said = f"the trigger of {name} does not join {changed}, so it can never have carried it"
-        yield file.finding("error", "never_joined", said, at, f"add {changed} to its with, or remove {name} here")
+        yield file.finding("never_joined", said, at, f"add {changed} to its with, or remove {name} here")
 
 
 def joins(file: File) -> Findings:
@@ -134,11 +125,9 @@ def joins(file: File) -> Findings:
                 elif root not in before:
                     said = f"{root} is not in the row yet when {read} is joined"
                     where = f"start from {' or '.join(before)}" if root not in row else f"put {root} above {read}"
-                    yield file.step("error", "join_order", said, use, 0, where)
+                    yield file.step("join_order", said, use, 0, where)
                 elif len(use.path) == 1:
-                    yield file.step(
-                        "error", "whole_row", f"{root} is a whole row", use, 0, f"name a field of it: {root}.Id"
-                    )
+                    yield file.step("whole_row", f"{root} is a whole row", use, 0, f"name a field of it: {root}.Id")
                 elif thing.many(root) and use.path[1] != "*":
                     yield _many(file, use)
 
@@ -160,15 +149,15 @@ def roots(file: File) -> Findings:
             elif root not in brought and sure and root not in told:
                 told.add(root)
                 said = f"no trigger brings {root}, so {'.'.join(use.path)} is always empty"
-                yield file.step("error", "read_not_joined", said, use, 0, f"join it: with: {{{root}: {{FIELD: path}}}}")
+                yield file.step("read_not_joined", said, use, 0, f"join it: with: {{{root}: {{FIELD: path}}}}")
             elif thing.many(root) and step and step != ("*",):
                 yield _many(file, use)
             elif not thing.many(root) and f"{root}[" in use.text and step == ("*",):
                 said = f"{root} is one row, not a list, so this is always empty"
-                yield file.step("error", "row_as_many", said, use, 0, f"write {root}.FIELD, or many: true at the read")
+                yield file.step("row_as_many", said, use, 0, f"write {root}.FIELD, or many: true at the read")
             elif not thing.many(root) and not step and use.at[-1] == "each":
                 said = f"{root} is one row; each takes a list"
-                yield file.step("error", "row_as_many", said, use, 0, "use fields:, or many: true at the read")
+                yield file.step("row_as_many", said, use, 0, "use fields:, or many: true at the read")
 
 
 def unused(file: File) -> Findings:
@@ -177,7 +166,7 @@ def unused(file: File) -> Findings:
         for name in thing.reads if thing.sure and not thing.problems and used <= set(thing.reads) else ():
             if name not in used:
                 said = f"nothing uses {name}"
-                yield file.finding("warning", "unused_read", said, (*thing.at, "read", name), "remove it", key=True)
+                yield file.finding("unused_read", said, (*thing.at, "read", name), "remove it", key=True)
 
 
 def _unknown_root(file: File, thing: Object, use: Use) -> Any:
@@ -187,15 +176,15 @@ def _unknown_root(file: File, thing: Object, use: Use) -> Any:
     )
     if glued and root != glued:
         said = f"there is no {root}; a dot is missing"
-        return file.step("error", "unknown_root", said, use, 0, f"did you mean {glued}.{root[len(glued) :]}?")
+        return file.step("unknown_root", said, use, 0, f"did you mean {glued}.{root[len(glued) :]}?")
     said = f"a path starts with the name of a read; there is no {root}"
-    return file.step("error", "unknown_root", said, use, 0, instead(root, thing.reads))
+    return file.step("unknown_root", said, use, 0, instead(root, thing.reads))
 
 
 def _many(file: File, use: Use) -> Any:
     root, rest = use.path[0], ".".join(step for step in use.path[1:] if step != "*")
     said = f"{root} is a list of rows (many: true), so {root}.{use.path[1]} is always empty"
-    return file.step("error", "many_as_row", said, use, 0, f"write {root}[].{rest}, or each: {root}")
+    return file.step("many_as_row", said, use, 0, f"write {root}[].{rest}, or each: {root}")
 
 
 # ---- match -----------------------------------------------------------------------------------------------
@@ -210,15 +199,13 @@ def match(file: File) -> Findings:
         keys, found, missing = node.get("keys"), node.get("found"), node.get("missing")
         if "by" in node and "keys" in node:
             said = "by: link compares no key, so keys are not used"
-            yield file.finding("error", "match_keys_or_link", said, (*at, "by"), "keep keys or by", key=True)
+            yield file.finding("match_keys_or_link", said, (*at, "by"), "keep keys or by", key=True)
         elif "by" not in node and "keys" not in node:
             said = "a match needs keys: [FIELD] or by: link"
-            yield file.finding("error", "match_keys_or_link", said, at, f"keys are {', '.join(_scalars(thing)[:5])}")
+            yield file.finding("match_keys_or_link", said, at, f"keys are {', '.join(_scalars(thing)[:5])}")
         if "differs" in node and keys is not UNKNOWN and len(keys or ()) < 2:
             said = "differs says what happens when the first key is equal and another is not; there is no other"
-            yield file.finding(
-                "error", "differs_needs_two_keys", said, (*at, "differs"), "add a key, or remove it", key=True
-            )
+            yield file.finding("differs_needs_two_keys", said, (*at, "differs"), "add a key, or remove it", key=True)
         if found == "link" and (missing == "create" or "by" in node):
             said = (
                 "found: link only remembers what keys find, and never makes one"
@@ -227,7 +214,6 @@ def match(file: File) -> Findings:
             )
             place = "missing" if missing == "create" else "found"
             yield file.finding(
-                "error",
                 "senseless_match",
                 said,
                 (*at, place),
@@ -235,7 +221,7 @@ def match(file: File) -> Findings:
             )
         elif found == "skip" and missing == "skip":
             said = "found: skip with missing: skip never does anything"
-            yield file.finding("error", "senseless_match", said, (*at, "missing"), "missing: create, or found: update")
+            yield file.finding("senseless_match", said, (*at, "missing"), "missing: create, or found: update")
         for where, name, source in thing.keys:
             yield from _key(file, thing, where, name, source)
         if thing.sure and not thing.problems and "differs" not in node:
@@ -247,7 +233,7 @@ def _key(file: File, thing: Object, at: At, name: str, source: Value | None) -> 
         for use in source.uses:
             if len(use.path) == 1 and use.path[0] in thing.reads:
                 said = f"{use.path[0]} is a whole row"
-                yield file.step("error", "whole_row", said, use, 0, f"name a field of it: {use.path[0]}.Id")
+                yield file.step("whole_row", said, use, 0, f"name a field of it: {use.path[0]}.Id")
         return
     node: Any = {"fields": thing.node.get("fields")}
     for step in name.split("."):
@@ -256,15 +242,13 @@ def _key(file: File, thing: Object, at: At, name: str, source: Value | None) -> 
             return
         if not isinstance(fields, dict) or step not in fields:
             said = f"{thing.name} maps no field {name}, so it cannot be a key"
-            yield file.finding("error", "unknown_key_field", said, at, instead(name, _scalars(thing)))
+            yield file.finding("unknown_key_field", said, at, instead(name, _scalars(thing)))
             return
         node = fields[step]
     form = next((form for form in ("each", "fields", "unmapped") if isinstance(node, dict) and form in node), None)
     if form and node is not UNKNOWN:
         kind = {"each": "a list", "fields": "an object", "unmapped": "not mapped"}[form]
-        yield file.finding(
-            "error", "key_not_scalar", f"{name} is {kind}; a key is one value", at, instead("", _scalars(thing))
-        )
+        yield file.finding("key_not_scalar", f"{name} is {kind}; a key is one value", at, instead("", _scalars(thing)))
 
 
 def _scalars(thing: Object) -> list[str]:
@@ -290,7 +274,7 @@ def _unstable(file: File, thing: Object) -> Findings:
             if read := _wavering(file, thing, value, changed, joined):
                 said = f"the key {name} changes when {read} is joined to {changed} later: the same record becomes a second one"
                 hint = f"key on {changed} alone, or say differs: create, replace or fail"
-                yield file.finding("warning", "unstable_match_key", said, at, hint)
+                yield file.finding("unstable_match_key", said, at, hint)
                 break
 
 
