@@ -1,6 +1,7 @@
 """`connector sandbox`: serve an org until Ctrl-C; change its rows from another terminal."""
 
 import json
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
@@ -52,7 +53,7 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
     if context.invoked_subcommand is None:
         try:
             _serve(port, file, load, shapes or fixtures.recorded_shapes())
-        except (ValueError, OSError) as wrong:
+        except (ValueError, OSError, sqlite3.Error) as wrong:
             raise click.ClickException(str(wrong)) from None
 
 

@@ -250,17 +250,22 @@ class _Scope:
                 self.show((key,), sql, item.source.at, seen)
                 children += 1
                 continue
-            columns = self.fields(item) if isinstance(item, soql.Fields) else [self.resolve(item)]
-            for column in columns:
-                self.show(column.keys, self.json(column), item.at, seen)
+            if isinstance(item, soql.Fields):
+                for column in self.fields(item):
+                    self.show(column.keys, self.json(column), None, seen)
+                continue
+            column = self.resolve(item)
+            self.show(column.keys, self.json(column), item.at, seen)
         if children > MAX_CHILDREN:
             raise malformed(self.context.query, 0, f"more than {MAX_CHILDREN} sub-selects")  # [U]
         return render(root, self.context.version)
 
-    def show(self, keys: tuple[str, ...], sql: str, at: int, seen: set[tuple[str, ...]]) -> None:
+    def show(self, keys: tuple[str, ...], sql: str, at: int | None, seen: set[tuple[str, ...]]) -> None:
         if keys in seen:
             sentence = f"duplicate field selected: {keys[-1]}"
-            raise ApiError(400, "INVALID_FIELD", layout(self.context.query, at, sentence))
+            # What FIELDS() doubles is told without a position (2.2).
+            message = sentence if at is None else layout(self.context.query, at, sentence)
+            raise ApiError(400, "INVALID_FIELD", message)
         seen.add(keys)
         node = self.nodes[()]
         for depth, key in enumerate(keys[:-1]):

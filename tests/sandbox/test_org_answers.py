@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from conftest import NOW, SHAPES, site_of
+from sandbox_site import NOW, SHAPES, site_of
 
 from connector.sandbox import Org
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from conftest import SHAPES
+from sandbox_site import SHAPES
 
 from connector.sandbox import Org, fixtures
 from connector.sandbox.cli import sandbox

@@ -4,8 +4,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import requests
-from conftest import NOW
 from requests.adapters import HTTPAdapter
+from sandbox_site import NOW
 from simple_salesforce import Salesforce
 from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceResourceNotFound
 

@@ -65,7 +65,7 @@ def test_inside_a_composite_the_subrequest_carries_the_condition(site):
 
 
 def test_a_shape_that_changed_is_sent_again(tmp_path):
-    from conftest import NOW, SHAPES, site_of
+    from sandbox_site import NOW, SHAPES, site_of
 
     from connector.sandbox import Org
 

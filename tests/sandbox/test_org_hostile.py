@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from conftest import NOW, SHAPES, site_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sandbox_site import NOW, SHAPES, site_of
 
 from connector.sandbox import Org, ids, soql
 from connector.sandbox.errors import ApiError

@@ -65,7 +65,7 @@ def test_a_broken_basic_header_is_a_wrong_client(site):
 def test_a_token_ends_by_the_clock_of_the_org(site_with):
     from datetime import timedelta
 
-    from conftest import NOW
+    from sandbox_site import NOW
 
     with site_with(token_seconds=60) as site:
         site.org.set_clock(NOW + timedelta(seconds=59))

@@ -117,7 +117,7 @@ def test_query_all_shows_what_was_deleted(site):
 
 
 def test_two_long_texts_of_ones_own_make_the_pages_small(new_org):
-    from conftest import SHAPES, site_of
+    from sandbox_site import SHAPES, site_of
 
     from connector.sandbox import Org
 

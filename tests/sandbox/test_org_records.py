@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from conftest import NOW
+from sandbox_site import NOW
 
 PROSPECT = "a01P00000000001IAA"
 LATER = NOW + timedelta(hours=1, milliseconds=700)

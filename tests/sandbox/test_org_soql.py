@@ -1,7 +1,7 @@
 """SOQL in, ids or the exact refusal out. The table is the test; sections are those of the Salesforce reference."""
 
 import pytest
-from conftest import NOW, SHAPES, site_of
+from sandbox_site import NOW, SHAPES, site_of
 
 from connector.sandbox import Org
 from connector.sandbox.tokens import layout

@@ -1,10 +1,11 @@
 """The bill, the clock, faults that were asked for, and the control channel that another process uses."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
 import pytest
-from conftest import NOW
+from sandbox_site import NOW
 
 from connector.sandbox import control
 
@@ -220,3 +221,20 @@ def test_the_control_channel_answers_this_machine_only(site):
     for client in ("10.0.0.7", None, "testclient"):
         assert control.answer(site.org, request, client).status == 403
     assert site.bare.get(f"{site.url}/sandbox/calls", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+# -- many at once
+
+
+def test_many_clients_at_once_lose_and_double_nothing(site_with):
+    def work(number):
+        made = [site.post("sobjects/Account", {"Name": f"{number}"}).json()["id"] for _ in range(10)]
+        page = site.query(ACCOUNTS).json()
+        assert len(page["records"]) == min(page["totalSize"], 50)
+        return made
+
+    with site_with(page_size=50) as site, ThreadPoolExecutor(8) as pool:
+        ids = [made for found in pool.map(work, range(8)) for made in found]
+        assert len(set(ids)) == 80
+        assert {row["Id"] for row in site.org.rows("Account")} == set(ids)
+        assert site.org.billed == len(site.org.calls) - 1 == 88

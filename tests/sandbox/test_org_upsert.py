@@ -1,7 +1,7 @@
 """Upsert by external id (1.5, 1.7, fact 6)."""
 
 import pytest
-from conftest import NOW, SHAPES, site_of
+from sandbox_site import NOW, SHAPES, site_of
 
 from connector.sandbox import Org
 
