@@ -15,7 +15,7 @@ from datetime import timedelta
 from connector import canon, schedule
 from connector.errors import Drifted, EndpointError, LeaseLost, RateLimited, Unauthorized
 from connector.matching import Mapped, mapped
-from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Skip
+from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Skip, Why
 from connector.pages import Asked, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
 from connector.state import Batch, Cursor, Lease, Parked, Pass, Store, Stream, Version
 from connector.writing import Writer, waves
@@ -63,7 +63,7 @@ class Run:
     code: str | None = None
 
 
-class Paused(Exception):  # noqa: N818 - not an error: somebody closed the way while it was used
+class Paused(Exception):
     pass
 
 
@@ -107,7 +107,7 @@ class _Work:
         self.source = Source(flow, world.source)
         self.writer = Writer(flow, world.target, world.store, world.clock, lease, dry=world.dry)
         self.parked = {(record.read, record.record): record for record in world.store.parked(stream.id)}
-        self.counts: Counter[str] = Counter({status: 0 for status in ("read", *STATUSES)})
+        self.counts: Counter[str] = Counter(dict.fromkeys(("read", *STATUSES), 0))
         self.billed = world.source.calls + world.target.calls
         self.window: tuple[str | None, str | None] = (None, None)
         self.seen: list[tuple[Version, int]] = []
@@ -116,7 +116,7 @@ class _Work:
         try:
             with _side("target"):
                 keys = [".".join(key.field) for key in self.flow.match.keys]
-                self.world.target.prepare(self.flow.write, self.flow.columns, keys)
+                self.world.target.prepare(self.flow.write, self.flow.columns, keys, make=not self.world.dry)
             act(self)
         except (EndpointError, Paused) as failure:
             return failure
@@ -177,8 +177,10 @@ class _Work:
                 self.page(one, page.rows, cursor, gone)
                 continue
             after = self.source.position(read, page.rows[-1]) if page.rows else None
-            place = {"trigger": one.trigger + 1, "after": None} if page.last else {"trigger": one.trigger, "after": after}
-            opened = replace(opened, **place)  # type: ignore[arg-type]
+            if page.last:
+                opened = replace(opened, trigger=one.trigger + 1, after=None)
+            else:
+                opened = replace(opened, trigger=one.trigger, after=after)
             cursor = replace(cursor, open=opened)
             self.page(one, page.rows, cursor)
         self.cursor = replace(cursor, watermark=opened.until, open=None)
@@ -213,7 +215,7 @@ class _Work:
         return list(unhandled(rows, identity, known, trigger.unless, pass_id, again=asked.parked))
 
     def map(self, joined: Joined, batch: Batch) -> Mapped | None:
-        why = [] if self.flow.traced else None
+        why: Why | None = [] if self.flow.traced else None
         made = self.flow.record(joined.row, why)
         for branch in why or ():
             if branch.reason == "unmapped_value":
@@ -223,7 +225,9 @@ class _Work:
             said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
             self.tell(batch, Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label))
         elif isinstance(made, Skip):
-            skipped = Outcome(joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label)
+            skipped = Outcome(
+                joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label
+            )
             batch.notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
             self.tell(batch, skipped)
         else:
@@ -246,7 +250,9 @@ class _Work:
             batch.retries[key] = (tries, retry)
             self.parked[key] = Parked(*key, tries, retry)
         if outcome.outcome == "failed":
-            batch.notes.append(Note("error", outcome.reason or "failed", outcome.message, outcome.record, outcome.field))
+            batch.notes.append(
+                Note("error", outcome.reason or "failed", outcome.message, outcome.record, outcome.field)
+            )
         self.world.told(outcome)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -42,7 +42,15 @@ class Decision:
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-NORMAL = {"exact": lambda value: value, "ignore_case": canon.fold, "instant": lambda value: canon.instant(value) or value}
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _moment(value: Any) -> Any:
+    return canon.instant(value) or value
+
+
+NORMAL: Mapping[str, Callable[[Any], Any]] = {"exact": _as_it_is, "ignore_case": canon.fold, "instant": _moment}
 """How a key's values are made comparable, by its `compare`."""
 
 
@@ -70,14 +78,20 @@ class Target:
 
     def find(self, wanted: Sequence[Mapped], links: Mapping[str, Link], side: str) -> list[Decision]:
         """One decision per row, in order. `links`: by source record, those that say which target it is."""
-        ids = {row.joined.record: str(getattr(links[row.joined.record], side)) for row in wanted if row.joined.record in links}
+        ids = {
+            row.joined.record: str(getattr(links[row.joined.record], side))
+            for row in wanted
+            if row.joined.record in links
+        }
         held = {}
         if ids and (self.flow.match.found != "skip" or not self.flow.match.by_link):
             held = {str(row[self.id]): row for row in self._rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
         by_key: dict[Any, list[Row]] = {}
         if self.flow.match.keys:
             first = self.flow.match.keys[0]
-            asked = {row.keys[0]: row.raw[0] for row in wanted if row.keys[0] is not None and row.joined.record not in ids}
+            asked = {
+                row.keys[0]: row.raw[0] for row in wanted if row.keys[0] is not None and row.joined.record not in ids
+            }
             if asked:
                 where = Where(".".join(first.field), tuple(asked.values()), fold=first.compare == "ignore_case")
                 for row in self._rows(where):
@@ -121,7 +135,9 @@ class Target:
         if not changed:
             return Decision(row, None, row.outcome("unchanged", target=target), target)
         if match.found == "replace":
-            return Decision(row, Change("replace", self.flow.write, row.values, held[self.id]), None, target, (), changed)
+            return Decision(
+                row, Change("replace", self.flow.write, row.values, held[self.id]), None, target, (), changed
+            )
         values = subset(row.values, [column for column in self.flow.columns if ".".join(column.path) in changed])
         return Decision(row, Change("update", self.flow.write, values, held[self.id]), None, target, (), changed)
 
@@ -199,7 +215,7 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
             continue
         new, old = reach(values, column.path), reach(held, column.path)
         if column.kind == "instant":
-            new, old = canon.instant(new) or new, canon.instant(old) or old
+            new, old = _moment(new), _moment(old)
         if not canon.same(new, old):
             changed[".".join(column.path)] = (old, new)
     return changed

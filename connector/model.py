@@ -185,9 +185,10 @@ class Endpoint(Protocol):
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:
         """Shapes of these objects, as far as the system knows any. Raises Drifted for an object it does not have."""
 
-    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:
+    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:
         """Called before the first row is read: `columns` of `name` will be written and found again by `keys`.
 
+        With `make` a system that makes its tables does so now; without, one that is missing counts as empty.
         Raises SetupError or Drifted when the place to write does not exist or lacks a column.
         """
 
@@ -244,6 +245,8 @@ class Read:
     object: str
     label: str
     paths: tuple[str, ...]
+    children: Mapping[str, tuple[str, ...]]
+    """Relationship -> paths below it: what the mapping spells `Children__r.records[].Name`."""
     whole: bool
     many: bool
     where: tuple[Where, ...]

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector import canon
+from connector.errors import Drifted
 from connector.model import Endpoint, Flow, Join, Query, Read, Row, Shape, Trigger, Watch, Where, Window
 from connector.state import Cursor, Parked, Pass, Version
 
@@ -66,6 +67,7 @@ class Source:
         self.flow = flow
         self.endpoint = endpoint
         self.changed = {trigger.changed for trigger in flow.triggers}
+        self.identities: dict[str, Callable[[Row], tuple[str, str, str]]] = {}
 
     def query(self, read: Read, *where: Where) -> Query:
         return Query(
@@ -75,7 +77,27 @@ class Source:
             where=(*read.where, *where),
             order=read.order,
             stamped=read.name in self.changed,
+            children=self._children(read),
         )
+
+    def _children(self, read: Read) -> dict[str, Query]:
+        if not read.children:
+            return {}
+        shape = self.endpoint.describe([read.object]).get(read.object)
+        below = shape.children if shape else {}
+        lacking = next((name for name in read.children if name not in below), None)
+        if lacking:
+            raise Drifted(f"{read.object} has no children {lacking}; it has {', '.join(below) or 'none'}")
+        return {
+            name: Query(below[name].object, paths, order=("CreatedDate", "Id"), stamped=False)
+            for name, paths in read.children.items()
+        }
+
+    def as_spelled(self, read: Read, row: Row) -> Row:
+        """Lists below a row the way paths and Salesforce spell them: `{records: [...]}`, null when there is none."""
+        for name in read.children:
+            row[name] = {"records": row[name]} if row.get(name) else None
+        return row
 
     def ask(self, opened: Pass, cursor: Cursor, parked: Sequence[Parked]) -> list[Asked]:
         """Every query that is left of a pass, in order: the parked records of a trigger, then its window."""
@@ -113,13 +135,15 @@ class Source:
 
     def identity(self, read: Read) -> Callable[[Row], tuple[str, str, str]]:
         """A row's (id, stamp, digest of the stored fields read). Whole-second stamps alone do not tell two edits apart."""
-        keys = self.endpoint.keys(read.object)
-        shape = self.endpoint.describe([read.object]).get(read.object)
+        if read.name not in self.identities:
+            keys = self.endpoint.keys(read.object)
+            shape = self.endpoint.describe([read.object]).get(read.object)
 
-        def of(row: Row) -> tuple[str, str, str]:
-            return str(row.get(keys.id)), str(row.get(keys.stamp) if keys.stamp else ""), digest(row, shape)
+            def of(row: Row) -> tuple[str, str, str]:
+                return str(row.get(keys.id)), str(row.get(keys.stamp) if keys.stamp else ""), digest(row, shape)
 
-        return of
+            self.identities[read.name] = of
+        return self.identities[read.name]
 
     def position(self, read: Read, row: Row) -> tuple[str, str]:
         keys = self.endpoint.keys(read.object)
@@ -132,6 +156,7 @@ class Source:
         empty: Row = {name: [] if read.many else None for name, read in self.flow.reads.items()}
         joined: list[Row] = []
         for row in rows:
+            self.as_spelled(self.flow.reads[trigger.changed], row)
             nested = {name: row.pop(relationship, None) or [] for name, relationship in asked.nested.items()}
             joined.append(empty | nested | {trigger.changed: row})
         unsure: dict[int, str] = {}
@@ -157,6 +182,7 @@ class Source:
         found: dict[tuple[Any, ...], list[Row]] = {}
         for page in self.endpoint.read([self.query(read, Where(first, values))]):
             for row in page.rows:
+                self.as_spelled(read, row)
                 found.setdefault(tuple(row.get(field) for field in join.on), []).append(row)
         for n, (row, key) in enumerate(zip(joined, wanted, strict=True)):
             rows = found.get(key, [])
@@ -171,12 +197,19 @@ class Source:
         versions = []
         for name, identity in identities.items():
             there = row[name] if self.flow.reads[name].many else [row[name]]
-            versions += [Version(name, *identity(one), trigger.changed) for one in there if one is not None]
+            versions += [_version(name, identity(one), trigger.changed) for one in there if one is not None]
         names = (trigger.changed, *(join.name for join in trigger.joins))
         label = " + ".join(
-            read.label + (" (list)" if read.many else "") for name in names if row[name] and (read := self.flow.reads[name])
+            read.label + (" (list)" if read.many else "")
+            for name in names
+            if row[name] and (read := self.flow.reads[name])
         )
         return Joined(versions[0].record, trigger.changed, row, label, tuple(versions), unsure)
+
+
+def _version(read: str, identity: tuple[str, str, str], carrier: str) -> Version:
+    record, stamp, hashed = identity
+    return Version(read, record, stamp, hashed, carrier)
 
 
 def digest(row: Row, shape: Shape | None) -> str:

@@ -106,9 +106,7 @@ def one_way(mapping: spec.Mapping, name: str) -> Pull:
     return "push" if mapping.objects[name].direction == "push" else "pull"
 
 
-def flow(
-    mapping: spec.Mapping, connection: spec.Connection, shapes: Mapping[str, Shape], name: str, way: Pull
-) -> Flow:
+def flow(mapping: spec.Mapping, connection: spec.Connection, shapes: Mapping[str, Shape], name: str, way: Pull) -> Flow:
     """One object in one direction, compiled. Raises SpecError for what lint would have refused."""
     rules = mapping.objects[name]
     at = ("objects", name)
@@ -156,18 +154,23 @@ def flow(
     )
 
 
-def _read(
-    name: str, rule: spec.Read, uses: list[Use], rules: spec.Object, connection: spec.Connection
-) -> Read:
-    paths = dict.fromkeys(
-        ".".join(step for step in use.path[1:] if step != "*") for use in uses if use.path[0] == name and use.path[1:]
-    )
+def _read(name: str, rule: spec.Read, uses: list[Use], rules: spec.Object, connection: spec.Connection) -> Read:
+    paths: dict[str, None] = {}
+    children: dict[str, dict[str, None]] = {}
+    for use in uses:
+        steps = [step for step in use.path[1:] if step != "*"] if use.path[0] == name else []
+        if steps[1:2] == ["records"]:
+            below = children.setdefault(steps[0], {})
+            below |= {".".join(steps[2:]): None} if steps[2:] else {}
+        elif steps:
+            paths[".".join(steps)] = None
     joined = (on for trigger in rules.triggers if name in trigger.with_ for on in trigger.with_[name])
     return Read(
         name=name,
         object=rule.object,
         label=rule.label or name,
         paths=tuple(dict.fromkeys((*paths, *joined, *rule.order))),
+        children={relationship: tuple(below) for relationship, below in children.items()},
         whole=rule.fields == "all",
         many=rule.many,
         where=tuple(
@@ -224,9 +227,7 @@ KINDS: Mapping[str, str] = {
 """Salesforce's word for a field's type -> kind of the column that keeps it; every other type is text."""
 
 
-def _columns(
-    value: Value, path: tuple[str, ...], rules: spec.Object, shapes: Mapping[str, Shape]
-) -> Iterator[Column]:
+def _columns(value: Value, path: tuple[str, ...], rules: spec.Object, shapes: Mapping[str, Shape]) -> Iterator[Column]:
     for name, child in value.children.items():
         here = (*path, name)
         if child.form == "fields":

@@ -101,7 +101,9 @@ def secrets(project: Project, node: Any, environ: Mapping[str, str], at: tuple[s
     return node
 
 
-def connect(project: Project, store: Store, clock: Clock, environ: Mapping[str, str] = os.environ) -> dict[str, Endpoint]:
+def connect(
+    project: Project, store: Store, clock: Clock, environ: Mapping[str, str] = os.environ
+) -> dict[str, Endpoint]:
     """Both systems by name. Nothing is asked of them yet."""
     made = {}
     for name in (project.mapping.systems.home, project.mapping.systems.remote):
@@ -216,9 +218,10 @@ def prefetch(pages: Iterator[Page]) -> Iterator[Page]:
     def put(item: Any) -> None:
         while not stopped.is_set():
             try:
-                return fetched.put(item, timeout=0.1)
+                fetched.put(item, timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     def fetch() -> None:
         try:

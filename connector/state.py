@@ -290,7 +290,7 @@ class Store:
     def _migrate(self, tx: sa.Connection) -> None:
         found = tx.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
         if found is None:
-            self._upsert(tx, meta, [{"key": "schema_version", "value": VERSION}])
+            self.upsert(tx, meta, [{"key": "schema_version", "value": VERSION}])
         elif int(found) > int(VERSION):
             raise StateError(f"{self._shown}: made by a newer version of connector ({found}); install that one")
 
@@ -320,12 +320,12 @@ class Store:
     # ---- transactions --------------------------------------------------------------------------------------
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
         with self._told(), self._engine.connect().execution_options(read=True) as conn, conn.begin():
             yield conn
 
     @contextmanager
-    def _writing(self, lease: Lease | None = None) -> Iterator[sa.Connection]:
+    def writing(self, lease: Lease | None = None) -> Iterator[sa.Connection]:
         with self._told(), self._engine.begin() as tx:
             if lease is not None:
                 held = sa.select(stream.c.token).where(stream.c.id == lease.stream).with_for_update()
@@ -333,7 +333,7 @@ class Store:
                     raise LeaseLost("another worker has taken this stream over; this one stops")
             yield tx
 
-    def _upsert(self, tx: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def upsert(self, tx: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
         insert: Any = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table)
@@ -349,34 +349,43 @@ class Store:
     def stream(self, connection: str, name: str) -> Stream:
         """The stream of an object, made when it is not there yet."""
         where = (stream.c.connection == connection) & (stream.c.object == name)
-        with self._reading() as conn:
+        with self.reading() as conn:
             row = conn.execute(sa.select(stream).where(where)).one_or_none()
         if row is None:
-            with self._writing() as tx:
-                self._upsert(tx, stream, [{"connection": connection, "object": name, "cursor": "{}"}])
+            with self.writing() as tx:
+                self.upsert(tx, stream, [{"connection": connection, "object": name, "cursor": "{}"}])
                 row = tx.execute(sa.select(stream).where(where)).one()
         return _stream(row)
 
     def streams(self, connection: str) -> list[Stream]:
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [_stream(row) for row in conn.execute(sa.select(stream).where(stream.c.connection == connection))]
 
     def claim(
-        self, found: Stream, owner: str, now: datetime, slot: datetime, ttl: timedelta, alive: Callable[[str], bool], digest: str
+        self,
+        found: Stream,
+        owner: str,
+        now: datetime,
+        slot: datetime,
+        ttl: timedelta,
+        alive: Callable[[str], bool],
+        digest: str,
     ) -> tuple[Lease, int] | None:
         """The right to run a stream and the id of the run, or None while a living worker holds it.
 
         Act on it only after this has returned: before that it is not committed.
         """
         lease = Lease(found.id, secrets.token_hex(8))
-        with self._writing() as tx:
+        with self.writing() as tx:
             row = tx.execute(sa.select(stream).where(stream.c.id == found.id).with_for_update()).one()
             if row.token and row.lease_until > millis(now) and alive(row.owner):
                 return None
             held = {"owner": owner, "token": lease.token, "lease_until": millis(now + ttl)}
             self._set(tx, lease, **held, started_at=millis(now), slot_at=millis(slot))
             killed = (run.c.stream_id == found.id) & run.c.finished.is_(None)
-            tx.execute(sa.update(run).where(killed).values(finished=millis(now), status="failed", error="it was killed"))
+            tx.execute(
+                sa.update(run).where(killed).values(finished=millis(now), status="failed", error="it was killed")
+            )
             values = {"stream_id": found.id, "started": millis(now), "status": "running", "digest": digest}
             made = tx.execute(sa.insert(run).values(counts="{}", calls=0, **values)).inserted_primary_key
         return lease, int(made[0])  # type: ignore[index]
@@ -386,7 +395,7 @@ class Store:
 
     def place(self, found: Stream, cursor: Cursor, slot: datetime | None = None) -> None:
         """Put a stream somewhere by hand. Not while it runs."""
-        with self._writing() as tx:
+        with self.writing() as tx:
             self._set(tx, Lease(found.id, ""), cursor=cursor.dump(), slot_at=millis(slot) if slot else None)
 
     # ---- one run -------------------------------------------------------------------------------------------
@@ -394,7 +403,7 @@ class Store:
     def commit(self, lease: Lease, run_id: int, batch: Batch, cursor: Cursor, now: datetime, ttl: timedelta) -> None:
         """One page: outcomes, log, links, versions, settled intents and the cursor, all or nothing."""
         at, owned = millis(now), {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
-        with self._writing(lease) as tx:
+        with self.writing(lease) as tx:
             if batch.closed:
                 here = (outcome.c.stream_id == lease.stream) & outcome.c.open
                 named = (outcome.c.read == sa.bindparam("r")) & (outcome.c.record == sa.bindparam("i"))
@@ -404,8 +413,8 @@ class Store:
                 tx.execute(sa.insert(outcome), [_outcome_row(o, owned, batch.retries) for o in batch.outcomes])
             if batch.notes:
                 tx.execute(sa.insert(note), [_note_row(n, owned) for n in batch.notes])
-            self._upsert(tx, link, [_link_row(found, lease.stream, at) for found in batch.links])
-            self._upsert(tx, version, [_version_row(v, lease.stream, cursor) for v in batch.versions])
+            self.upsert(tx, link, [_link_row(found, lease.stream, at) for found in batch.links])
+            self.upsert(tx, version, [_version_row(v, lease.stream, cursor) for v in batch.versions])
             if batch.settled:
                 gone = (intent.c.stream_id == lease.stream) & intent.c.key.in_(batch.settled)
                 tx.execute(sa.delete(intent).where(gone))
@@ -414,18 +423,25 @@ class Store:
     def journal(self, lease: Lease, intents: Sequence[Intent]) -> None:
         """What is about to be created, before it is: after a kill recovery looks for exactly this."""
         rows = [{"stream_id": lease.stream, "key": i.key, "payload": i.payload, "sent_at": i.sent} for i in intents]
-        with self._writing(lease) as tx:
-            self._upsert(tx, intent, rows)
+        with self.writing(lease) as tx:
+            self.upsert(tx, intent, rows)
 
     def finish(
-        self, lease: Lease, run_id: int, now: datetime, ended: Mapping[str, Any], notes: Sequence[Note], cursor: Cursor | None, keep_from: str
+        self,
+        lease: Lease,
+        run_id: int,
+        now: datetime,
+        ended: Mapping[str, Any],
+        notes: Sequence[Note],
+        cursor: Cursor | None,
+        keep_from: str,
     ) -> None:
         """The run's last transaction; it gives the token back. `ended`: status, counts, calls, error, since, until.
 
         With a cursor the run has read everything; versions stamped before `keep_from` are then forgotten.
         """
         owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
-        with self._writing(lease) as tx:
+        with self.writing(lease) as tx:
             if notes:
                 tx.execute(sa.insert(note), [_note_row(n, owned) for n in notes])
             values = {**ended, "counts": json.dumps(ended["counts"]), "finished": millis(now)}
@@ -433,7 +449,9 @@ class Store:
             freed: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
             if cursor is not None:
                 freed["cursor"] = cursor.dump()
-                tx.execute(sa.delete(version).where((version.c.stream_id == lease.stream) & (version.c.stamp < keep_from)))
+                tx.execute(
+                    sa.delete(version).where((version.c.stream_id == lease.stream) & (version.c.stamp < keep_from))
+                )
             self._set(tx, lease, **freed)
 
     # ---- what the engine asks, a page at a time --------------------------------------------------------------
@@ -441,7 +459,7 @@ class Store:
     def versions(self, stream_id: int, read: str, records: Sequence[str]) -> list[tuple[Version, int]]:
         """The handled versions of these records, each with the pass that handled it."""
         columns = (version.c.stream_id == stream_id) & (version.c.read == read)
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [
                 (Version(row.read, row.record, row.stamp, row.digest, row.carrier), row.pass_id)
                 for chunk in chunks(records)
@@ -451,7 +469,7 @@ class Store:
     def links(self, stream_id: int, side: str, ids: Sequence[str]) -> list[Link]:
         """Links of these ids of one side, `home` or `remote`."""
         column = link.c.home_id if side == "home" else link.c.remote_id
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [
                 Link(row.key, row.home_id, row.remote_id, row.active, row.made)
                 for chunk in chunks(ids)
@@ -459,24 +477,24 @@ class Store:
             ]
 
     def all_links(self, stream_id: int) -> list[Link]:
-        with self._reading() as conn:
+        with self.reading() as conn:
             rows = conn.execute(sa.select(link).where(link.c.stream_id == stream_id).order_by(link.c.id))
             return [Link(row.key, row.home_id, row.remote_id, row.active, row.made) for row in rows]
 
     def put_links(self, stream_id: int, links: Sequence[Link], now: datetime) -> None:
         """Links made by hand or by an example."""
-        with self._writing() as tx:
-            self._upsert(tx, link, [_link_row(found, stream_id, millis(now)) for found in links])
+        with self.writing() as tx:
+            self.upsert(tx, link, [_link_row(found, stream_id, millis(now)) for found in links])
 
     def intents(self, stream_id: int) -> dict[str, Intent]:
-        with self._reading() as conn:
+        with self.reading() as conn:
             rows = conn.execute(sa.select(intent).where(intent.c.stream_id == stream_id))
             return {row.key: Intent(row.key, row.payload, row.sent_at) for row in rows}
 
     def parked(self, stream_id: int) -> list[Parked]:
         """Records whose last outcome waits for another try, oldest first."""
         columns = (outcome.c.stream_id == stream_id) & outcome.c.open
-        with self._reading() as conn:
+        with self.reading() as conn:
             rows = conn.execute(sa.select(outcome).where(columns).order_by(outcome.c.id))
             return [
                 Parked(row.read, row.record, row.attempts, datetime.fromtimestamp(row.retry_at / 1000, UTC))
@@ -488,7 +506,7 @@ class Store:
     def runs(self, connection: str, limit: int = 20) -> list[dict[str, Any]]:
         """The latest runs, newest first: object, started, finished, status, counts, calls, error."""
         joined = sa.select(run, stream.c.object).join(stream, stream.c.id == run.c.stream_id)
-        with self._reading() as conn:
+        with self.reading() as conn:
             rows = conn.execute(joined.where(stream.c.connection == connection).order_by(run.c.id.desc()).limit(limit))
             return [_shown(row) for row in rows]
 
@@ -502,7 +520,7 @@ class Store:
             asked = asked.where(outcome.c.record == record)
         if failed:
             asked = asked.where(outcome.c.outcome.in_(("failed", "blocked")))
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [_shown(row) for row in conn.execute(asked.order_by(outcome.c.id.desc()).limit(limit))]
 
     def notes(self, connection: str, *, record: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
@@ -511,13 +529,13 @@ class Store:
         asked = asked.where(stream.c.connection == connection)
         if record is not None:
             asked = asked.where(note.c.record == record)
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [_shown(row) for row in conn.execute(asked.order_by(note.c.id.desc()).limit(limit))]
 
     def say(self, found: Stream, notes: Sequence[Note], now: datetime) -> None:
         """Lines of the log that belong to no run."""
         owned = {"run_id": None, "stream_id": found.id, "at": millis(now)}
-        with self._writing() as tx:
+        with self.writing() as tx:
             tx.execute(sa.insert(note), [_note_row(n, owned) for n in notes])
 
     def cache(self, scope: str) -> MutableMapping[str, str]:
@@ -527,27 +545,27 @@ class Store:
 
 class _Cache(MutableMapping[str, str]):
     def __init__(self, store: Store, scope: str) -> None:
-        self._store, self._scope = store, scope
+        self.store, self.here = store, remembered.c.scope == scope
+        self.scope = scope
 
     def __getitem__(self, key: str) -> str:
-        where = (remembered.c.scope == self._scope) & (remembered.c.key == key)
-        with self._store._reading() as conn:
-            found = conn.scalar(sa.select(remembered.c.value).where(where))
+        with self.store.reading() as conn:
+            found = conn.scalar(sa.select(remembered.c.value).where(self.here & (remembered.c.key == key)))
         if found is None:
             raise KeyError(key)
         return str(found)
 
     def __setitem__(self, key: str, value: str) -> None:
-        with self._store._writing() as tx:
-            self._store._upsert(tx, remembered, [{"scope": self._scope, "key": key, "value": value}])
+        with self.store.writing() as tx:
+            self.store.upsert(tx, remembered, [{"scope": self.scope, "key": key, "value": value}])
 
     def __delitem__(self, key: str) -> None:
-        with self._store._writing() as tx:
-            tx.execute(sa.delete(remembered).where((remembered.c.scope == self._scope) & (remembered.c.key == key)))
+        with self.store.writing() as tx:
+            tx.execute(sa.delete(remembered).where(self.here & (remembered.c.key == key)))
 
     def __iter__(self) -> Iterator[str]:
-        with self._store._reading() as conn:
-            return iter(conn.scalars(sa.select(remembered.c.key).where(remembered.c.scope == self._scope)).all())
+        with self.store.reading() as conn:
+            return iter(conn.scalars(sa.select(remembered.c.key).where(self.here)).all())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -625,7 +643,7 @@ def _version_row(v: Version, stream_id: int, cursor: Cursor) -> Any:
 
 
 def _shown(row: Any) -> dict[str, Any]:
-    made = dict(row._mapping)
+    made = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
     for name in ("at", "started", "finished", "retry_at"):
         if made.get(name) is not None:
             made[name] = canon.text(moment(made[name]) or datetime.now(UTC))

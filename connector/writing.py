@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from connector import canon
 from connector.errors import Rejected, Unanswered
-from connector.matching import Decision, Mapped, Target
+from connector.matching import Decision, Mapped, Target, differing
 from connector.model import Clock, Endpoint, Flow, Outcome, Written
 from connector.state import Batch, Intent, Lease, Link, Store
 
@@ -19,7 +19,14 @@ class Writer:
     """One flow's writes. With `dry` everything is decided and nothing done."""
 
     def __init__(self, flow: Flow, endpoint: Endpoint, store: Store, clock: Clock, lease: Lease, *, dry: bool) -> None:
-        self.flow, self.endpoint, self.store, self.clock, self.lease, self.dry = flow, endpoint, store, clock, lease, dry
+        self.flow, self.endpoint, self.store, self.clock, self.lease, self.dry = (
+            flow,
+            endpoint,
+            store,
+            clock,
+            lease,
+            dry,
+        )
         self.target = Target(flow, endpoint)
         self.source_side, self.target_side = ("remote", "home") if flow.direction == "pull" else ("home", "remote")
 
@@ -36,7 +43,7 @@ class Writer:
             answers = iter(self.endpoint.write(todo) if todo else [])
         outcomes = []
         for decision in decisions:
-            outcome = decision.outcome or _answered(decision, next(answers))
+            outcome = decision.outcome or self._answered(decision, next(answers))
             batch.notes += decision.notes
             if decision.mapped.joined.record not in links or self.flow.match.by_link:
                 self._link(decision.mapped, outcome, batch)  # one made by hand stays as it is
@@ -55,7 +62,7 @@ class Writer:
     def _link(self, row: Mapped, outcome: Outcome, batch: Batch) -> None:
         if outcome.outcome in ("created", "updated", "unchanged") and outcome.target is not None:
             ends = {self.source_side: row.joined.record, self.target_side: outcome.target}
-            batch.links.append(Link(row.key, **ends))
+            batch.links.append(Link(row.key, ends["home"], ends["remote"]))
         if self.flow.match.by_link and outcome.reason != Unanswered.code:
             batch.settled.append(row.key)
 
@@ -91,6 +98,18 @@ class Writer:
         said = f"an earlier create was not answered, and {' and '.join(ids)} could each be what it made; remove or link one"
         return Decision(row, None, row.outcome("failed", "ambiguous_match", said))
 
+    def _answered(self, decision: Decision, answer: Written) -> Outcome:
+        row, error = decision.mapped, answer.error
+        if error is None:
+            target = None if answer.id is None else str(answer.id)
+            changed = decision.changed
+            if self.dry and _creates(decision):
+                changed = differing(self.flow.columns, row.values, {})
+            return row.outcome("created" if _creates(decision) else "updated", target=target, changed=changed)
+        reason = "rejected" if isinstance(error, Rejected) else error.code
+        named = ", ".join(getattr(error, "fields", ())) or None
+        return row.outcome("failed", reason, str(error), target=decision.target, field=named)
+
 
 def waves(rows: Sequence[Mapped]) -> Iterator[list[Mapped]]:
     """Batches in which no two rows can be the same target record: the second must see what the first has written."""
@@ -109,13 +128,3 @@ def waves(rows: Sequence[Mapped]) -> Iterator[list[Mapped]]:
 
 def _creates(decision: Decision) -> bool:
     return decision.change is not None and decision.change.verb == "create"
-
-
-def _answered(decision: Decision, answer: Written) -> Outcome:
-    row, error = decision.mapped, answer.error
-    if error is None:
-        target = None if answer.id is None else str(answer.id)
-        return row.outcome("created" if _creates(decision) else "updated", target=target, changed=decision.changed)
-    reason = "rejected" if isinstance(error, Rejected) else error.code
-    named = ", ".join(getattr(error, "fields", ())) or None
-    return row.outcome("failed", reason, str(error), target=decision.target, field=named)

@@ -137,7 +137,7 @@ class Memory:
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:
         return {name: self.shapes[name] for name in names if name in self.shapes}
 
-    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:  # noqa: ARG002
+    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:  # noqa: ARG002
         self._columns.setdefault(name, {}).update({column.path: column.kind for column in columns})
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:

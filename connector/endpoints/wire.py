@@ -205,7 +205,7 @@ class Wire:
         return b"".join(parts)
 
 
-class _TooLarge(Exception):  # noqa: N818 - never leaves this module
+class _TooLarge(Exception):
     pass
 
 

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from connector import canon, lint, plan, schedule, shape, spec
 from connector.endpoints.memory import Fault, Memory
@@ -119,7 +119,7 @@ def _mapping_faults(suite: Suite, example: Any) -> Iterator[str]:
     row: Row = {}
     for name, rule in flow.reads.items():
         given = example["given"]["row"].get(name, [] if rule.many else None)
-        memory = Memory("given", clock=_Clock(datetime.min), shapes=suite.shapes)
+        memory = Memory("given", clock=_Clock(datetime.min.replace(tzinfo=UTC)), shapes=suite.shapes)
         one = [memory.canonical(rule.object, item) for item in given] if isinstance(given, list) else given
         row[name] = memory.canonical(rule.object, given) if isinstance(given, dict) else one
     made = flow.record(row, None)
@@ -158,7 +158,7 @@ class _Clock:
         self.moment += timedelta(seconds=seconds)
 
 
-class _Killed(BaseException):  # noqa: N818 - nothing may catch it: it stands for SIGKILL
+class _Killed(BaseException):
     pass
 
 
@@ -168,9 +168,9 @@ class _WatchedStore(Store):
     on_commit: Callable[[str], None] = staticmethod(lambda _what: None)
 
     @contextmanager
-    def _writing(self, lease: Lease | None = None) -> Iterator[Any]:
+    def writing(self, lease: Lease | None = None) -> Iterator[Any]:
         self.on_commit("commit")
-        with super()._writing(lease) as tx:
+        with super().writing(lease) as tx:
             yield tx
         self.on_commit("committed")
 
@@ -223,12 +223,14 @@ class Play:
     workers: int = 1
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def __enter__(self) -> Play:
+    def __enter__(self) -> Self:
         self.given = self.example.get("given", {})
         self.clock = _Clock(canon.parse(self.example.get("now", "2025-01-01T00:00:00Z")))
         self.settings = _merged(self.suite.tree.get("connection", {}), self.given.get("connection", {}))
         self.store = _WatchedStore()
         self.open = ExitStack()
+        self.home: Any
+        self.remote: Any
         home, remote = self.rows("home"), self.rows("remote")
         self.project = _project(self.suite, self.settings)
         names = self.project.mapping.systems
@@ -327,7 +329,9 @@ class Play:
         replace(runner, told=lambda _flow, _outcome: None).preview()
 
     def lint(self, _what: object) -> None:
-        text = json.dumps({"connection": "example", "mapping": self.project.mapping.mapping, **self.settings, "systems": {}})
+        text = json.dumps(
+            {"connection": "example", "mapping": self.project.mapping.mapping, **self.settings, "systems": {}}
+        )
         source = parse(text, "example.yaml")
         missing = {"missing_system", "wrong_file_name", "mapping_not_found"}
         folder = Path(self.suite.mapping_source.name).parent
@@ -362,7 +366,9 @@ class Play:
     def event(self, what: Mapping[str, Any]) -> None:
         named, record = what["object"], dict(what["record"])
         flows = self.runner().flows([named])
-        object_ = next((flow.reads[flow.triggers[0].changed].object for flow in flows if flow.direction == "push"), named)
+        object_ = next(
+            (flow.reads[flow.triggers[0].changed].object for flow in flows if flow.direction == "push"), named
+        )
         if self.http:
             self.home.put(object_, record)
         else:
@@ -391,7 +397,7 @@ class Play:
         hooked: tuple[Any, ...] = (self.home, self.remote)
         for one in hooked:
             one.on_call = point
-        self.store.on_commit = point  # type: ignore[method-assign]
+        self.store.on_commit = point
         before = self.workers
         try:
             self.run(None)
@@ -399,7 +405,7 @@ class Play:
             self.killed = True
         for one in hooked:
             one.on_call = None
-        self.store.on_commit = lambda _what: None  # type: ignore[method-assign]
+        self.store.on_commit = lambda _what: None
         self.dead |= {f"worker {n}" for n in range(before, self.workers + 1)}
         self.run(None)
 
@@ -432,7 +438,9 @@ class Play:
                 yield from CHECKS[name](self, expected)
 
     def writes(self, expected: list[Any]) -> Iterator[str]:
-        actual = [("home", change) for change in self.home.written] + [("remote", change) for change in self.remote.written]
+        actual = [("home", change) for change in self.home.written] + [
+            ("remote", change) for change in self.remote.written
+        ]
         left = list(actual)
         unmatched = []
         for want in sorted(expected, key=lambda want: -len(json.dumps(want))):
@@ -444,7 +452,9 @@ class Play:
         for want in unmatched:
             near = min(left, key=lambda one: len(list(self.write_faults(want, *one))), default=None)
             verb, named = _verb(want)
-            yield f"expected to {verb} {named} {_short(want.get('fields', {}))}" + ("" if near else ", and it was not written")
+            yield f"expected to {verb} {named} {_short(want.get('fields', {}))}" + (
+                "" if near else ", and it was not written"
+            )
             if near:
                 left.remove(near)
                 yield from (f"  {fault}" for fault in self.write_faults(want, *near))
@@ -458,13 +468,19 @@ class Play:
         if "id" in want and self.known(side, named, want["id"]) != str(change.id):
             yield f"{verb} {named}: expected id {want['id']}, got {change.id}"
         rules = _Rules(self.suite, self.writer_of(side, named))
-        yield from _compare(self.placed(want.get("fields", {})), change.values, "", rules, exactly=want.get("exactly", False))
-        yield from (f"{name}: is written, and must not be" for name in want.get("without", ()) if _has(change.values, name))
+        yield from _compare(
+            self.placed(want.get("fields", {})), change.values, "", rules, exactly=want.get("exactly", False)
+        )
+        yield from (
+            f"{name}: is written, and must not be" for name in want.get("without", ()) if _has(change.values, name)
+        )
 
     def writer_of(self, side: str, named: str) -> str | None:
         way = "pull" if side == "home" else "push"
         objects = self.project.mapping.objects.items()
-        return next((name for name, rules in objects if rules.write == named and rules.direction in (way, "both")), None)
+        return next(
+            (name for name, rules in objects if rules.write == named and rules.direction in (way, "both")), None
+        )
 
     def placed(self, fields: Any) -> Any:
         """`"@opportunity"` stands for the id of the one created row of that object."""
@@ -473,7 +489,9 @@ class Play:
         if isinstance(fields, list):
             return [self.placed(value) for value in fields]
         if isinstance(fields, str) and fields.startswith("@"):
-            made = [c.id for c in (*self.home.written, *self.remote.written) if (c.verb, c.object) == ("create", fields[1:])]
+            made = [
+                c.id for c in (*self.home.written, *self.remote.written) if (c.verb, c.object) == ("create", fields[1:])
+            ]
             return str(made[0]) if len(made) == 1 else fields
         return fields
 
@@ -542,7 +560,9 @@ class Play:
         """Of the object whose trigger `selected` speaks of, else of any."""
         named = self.example["expect"].get("selected", {})
         objects = self.project.mapping.objects
-        asked = {name for name, rules in objects.items() if {read_.object for read_ in rules.read.values()} & set(named)}
+        asked = {
+            name for name, rules in objects.items() if {read_.object for read_ in rules.read.values()} & set(named)
+        }
         want = tuple(canon.instant(expected.get(key)) for key in ("from", "to"))
         got = [window for name, window in self.windows.items() if name in (asked or objects)]
         if not any(all(w in (None, g) for w, g in zip(want, window, strict=True)) for window in got):
@@ -551,7 +571,9 @@ class Play:
     def asked(self, expected: list[str]) -> Iterator[str]:
         if self.http:
             sent = [" ".join(query.split()) for query in self.remote.queries]
-            yield from (f"query not sent: {want}; sent: {sent}" for want in expected if " ".join(want.split()) not in sent)
+            yield from (
+                f"query not sent: {want}; sent: {sent}" for want in expected if " ".join(want.split()) not in sent
+            )
 
     def called(self, expected: Mapping[str, int]) -> Iterator[str]:
         if self.http:  # counted in calls of one record, which only memory makes
@@ -588,7 +610,7 @@ class Play:
         if got != canon.instant(expected):
             yield f"due: expected {expected}, got {got}"
 
-    def moved(self, expected: bool) -> Iterator[str]:  # noqa: FBT001 - the format says true or false
+    def moved(self, expected: bool) -> Iterator[str]:
         """Of a plain run's objects: all of them, or not."""
         now = {name: self.stream(name).cursor.watermark for name in self.watermarks}
         names = plan.scheduled(self.project.mapping, self.project.connection)

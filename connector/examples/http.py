@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from connector import canon, plan
 from connector.endpoints.salesforce import Salesforce
 from connector.endpoints.sql import Sql
-from connector.model import Change, Endpoint, Flow, Query, Row
+from connector.model import Change, Endpoint, Flow, Query, Read, Row
 from connector.sandbox import Org, serve
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterato
         home = _Home(Sql(names.home, settings, clock=play.clock), play)
         open_.callback(home.close)
         home.fill(home_rows)
-        yield home, remote  # type: ignore[misc]  # everything else is the inner endpoint's
+        yield home, remote
 
 
 @dataclass
@@ -96,7 +96,8 @@ class _Home:
         return [plan.flow(*rules, name, plan.one_way(project.mapping, name)) for name in project.mapping.objects]
 
     def fill(self, rows: list[Row]) -> None:
-        written, read = set(), {}
+        written: set[str] = set()
+        read: dict[str, Read] = {}
         for flow in self._flows():
             if flow.direction == "pull":
                 written.add(flow.write)
@@ -106,10 +107,13 @@ class _Home:
                         tx.exec_driver_sql(f'DROP INDEX "{index["name"]}"')
             else:
                 read |= {one.object: one for one in flow.reads.values()}
-        events = [step["event"] for step in self.play.example.get("steps", ()) if isinstance(step, dict) and "event" in step]
+        events = [
+            step["event"] for step in self.play.example.get("steps", ()) if isinstance(step, dict) and "event" in step
+        ]
         given = [*rows, *({"object": event["object"], **event["record"]} for event in events)]
         for name in {*read, *(row["object"] for row in rows)} - written:
-            stamp = read[name].watch.field if name in read and read[name].watch else None  # type: ignore[union-attr]
+            watch = read[name].watch if name in read else None
+            stamp = watch.field if watch else None
             paths = [*(read[name].paths if name in read else ()), *([stamp] if stamp else ())]
             self._table(name, [row for row in given if row["object"] == name], paths)
         for row in rows:
@@ -150,7 +154,9 @@ class _Home:
             return
         rest = {key: value for key, value in values.items() if key != "id"}
         stamp = self.inner.keys(name).stamp
-        self.inner.write([Change("update", name, rest | ({stamp: canon.text(self.play.clock.now())} if stamp else {}), row["id"])])
+        self.inner.write(
+            [Change("update", name, rest | ({stamp: canon.text(self.play.clock.now())} if stamp else {}), row["id"])]
+        )
 
     def delete(self, name: str, known: str) -> None:
         table = sa.Table(name, sa.MetaData(), autoload_with=self.inner.engine)

@@ -87,24 +87,35 @@ class Salesforce:
     # ---- what objects look like --------------------------------------------------------------------------
 
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:
-        self._ask([], names)
+        self._ask([], [name for name in names if name not in self._checked])
         return {name: self._shapes[name] for name in names}
+
+    def recorded(self, names: Sequence[str]) -> dict[str, str]:
+        """By object: its describe as a file of `mappings/shapes` holds it, fresh from the org."""
+        self._ask([], names)
+        return {name: dump(json.loads(self._cache[self._prefix + name])["describe"]) for name in names}
 
     def keys(self, name: str) -> Keys:
         shape = self._shape(name)
         return Keys("Id", words.stamp_of(shape), "CreatedDate" if "CreatedDate" in shape.fields else None)
 
-    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:
-        shape = self.describe([name])[name]
+    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:  # noqa: ARG002
+        """By the shape as last seen, which costs no call; only what looks wrong there is asked for anew."""
+        if self._unwritable(name, columns, keys) and name not in self._checked:
+            self._ask([], [name])
+        if wrong := self._unwritable(name, columns, keys):
+            raise wrong
+
+    def _unwritable(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> Drifted | None:
+        shape = self._shape(name)
         for first in dict.fromkeys(column.path[0] for column in columns):
             field = shape.fields.get(first) or next((f for f in shape.fields.values() if f.relationship == first), None)
             if field is None:
-                raise Drifted(f"cannot be written: {words.unknown(first, shape)}")
+                return Drifted(f"cannot be written: {words.unknown(first, shape)}")
             if not (field.createable or field.updateable):
                 why = "is calculated" if field.calculated else "may not be written by the integration user"
-                raise Drifted(f"{name}.{first} {why}; the mapping writes it")
-        if missing := words.gone(Query(name, tuple(keys)), self._shapes):
-            raise missing
+                return Drifted(f"{name}.{first} {why}; the mapping writes it")
+        return words.gone(Query(name, tuple(keys)), self._shapes)
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:
         if child.window or list(on.values()) != ["Id"]:

@@ -15,7 +15,7 @@ from connector.errors import Drifted, EndpointError, RateLimited, Rejected, Unan
 from connector.model import Clock
 
 
-class LostPlace(EndpointError):  # noqa: N818 - what it is, as in errors.py
+class LostPlace(EndpointError):
     """A query locator is no longer good: it lives and dies with the session that made it."""
 
 

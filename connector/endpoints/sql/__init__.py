@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from connector import canon
 from connector.endpoints.sql.faults import failure, first_line, refusal
-from connector.endpoints.sql.tables import STAMPS, UNFIT, Path, Table, builder, prepared, reflect, unknown
+from connector.endpoints.sql.tables import STAMPS, UNFIT, Path, Table, builder, imagined, prepared, reflect, unknown
 from connector.errors import Drifted, Rejected, SetupError, Unanswered
 from connector.model import Change, Clock, Column, Field, Keys, Page, Query, Row, Shape, Window, Written
 
@@ -72,11 +72,14 @@ class Sql:
         tables = {name: self._find(name) if self.create else self._table(name) for name in names}
         return {name: Shape(name, name, dict(_fields(table))) for name, table in tables.items() if table}
 
-    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str]) -> None:
-        with self._errors(f"preparing {name}"), self._connect(writer=self.create) as db:
+    def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:
+        with self._errors(f"preparing {name}"), self._connect(writer=self.create and make) as db:
             columns = list({column.path: column for column in (*self._prepared.get(name, ()), *columns)}.values())
-            table = prepared(db, self.name, name, columns, keys, create=self.create)
-            self._commit(db)
+            if self.create and not make:
+                table = imagined(db, self.name, name, columns)
+            else:
+                table = prepared(db, self.name, name, columns, keys, create=self.create)
+                self._commit(db)
         self._prepared[name], self._tables[name] = columns, table
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:  # noqa: ARG002

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -43,7 +43,8 @@ class Table:
     """
 
     label: str
-    sql: sa.Table
+    sql: Any
+    """A sa.Table; for a preview, possibly a sub-select that stands for one."""
     id: str
     codecs: Mapping[str, Codec]
     paths: Mapping[Path, str]
@@ -208,6 +209,28 @@ def prepared(
             f"{first}; `create_tables: true` widens only tables made by it, so: ALTER TABLE {name} {kinds}"
         )
     return found
+
+
+def imagined(db: Connection, system: str, name: str, columns: Sequence[Column]) -> Table:
+    """The table as `prepared` would make or widen it, for reading only: what is not there yet reads as NULL."""
+    found, wanted = reflect(db, system, name, columns), _wanted(name, columns)
+    if found and not found.unique:
+        return prepared(db, system, name, columns, (), create=False)
+    new = [column for column in wanted.columns if found is None or column.name not in found.codecs]
+    kinds, sqlite = {column.name: column.kind for column in columns}, db.dialect.name == "sqlite"
+    codecs = {column.name: codec(column.type, kinds.get(column.name, ""), sqlite=sqlite) for column in new}
+    paths = {column.path: column.name for column in columns if column.name in codecs}
+    nulls = [sa.cast(sa.null(), column.type).label(column.name) for column in new]
+    if found is None:
+        codecs, paths = dict(codecs), paths | {("id",): "id"}
+        empty = sa.select(*nulls).where(sa.false()).subquery(name)
+        leaves = {word: Leaf(word, of) for word, of in codecs.items()}
+        label = f"{system}: table {name}"
+        return Table(label, empty, "id", codecs, paths, True, None, None, _tree(paths, codecs), leaves)
+    codecs, paths = {**found.codecs, **codecs}, {**found.paths, **paths}
+    wider = sa.select(*found.sql.c, *nulls).subquery(name)
+    leaves = {word: Leaf(word, of) for word, of in codecs.items()}
+    return replace(found, sql=wider, codecs=codecs, paths=paths, tree=_tree(paths, codecs), leaves=leaves)
 
 
 def unknown(db: Connection, system: str, name: str) -> str:

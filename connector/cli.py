@@ -1,0 +1,376 @@
+"""The `connector` command. Each verb is a function call and one way of printing; results on stdout, talk on stderr.
+
+Exit codes: 0 fine, 1 findings or failed records, 2 could not run, 3 our own bug (a report file says what happened).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from connector import __version__
+from connector.errors import ConnectorError, SpecError
+
+if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
+    from connector.engine import Run
+    from connector.model import Flow, Outcome
+    from connector.project import Project, Runner
+    from connector.state import Store
+
+as_json = click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
+named = click.argument("connection")
+objects = click.argument("objects", nargs=-1)
+
+
+class Verbs(click.Group):
+    """Commands in the order of a day, and one edge where errors become sentences and exit codes."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] == "sandbox":
+            self.add_command(_sandbox(), "sandbox")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            sys.stdout.flush()
+        except click.exceptions.Abort:
+            _stop(130, "stopped; what was committed stays, the next run goes on from there")
+        except click.ClickException as error:
+            error.show()
+            _stop(2)
+        except ConnectorError as error:
+            _stop(2, str(error))
+        except BrokenPipeError:  # head has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _stop(0)
+        except Exception:  # noqa: BLE001 - the edge: our own bug
+            _bug()
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(code: int, said: str = "") -> NoReturn:
+    if said:
+        click.echo(said, err=True)
+    sys.exit(code)
+
+
+def _bug() -> NoReturn:
+    """A report without a raw traceback; values of records stay out of it."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="connector-bug-", suffix=".txt", dir=_writable(), delete=False
+    ) as file:
+        file.write(
+            f"connector {__version__}, Python {sys.version}\n{' '.join(sys.argv[1:2])}\n\n{traceback.format_exc()}"
+        )
+    _stop(3, f"This is a bug of connector, not yours. What happened is in {file.name}; please report it.")
+
+
+def _writable() -> str | None:
+    return "." if os.access(".", os.W_OK) else None
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="connector")
+def main() -> None:
+    """Two-way syncs between a platform and a customer's CRM, as data.
+
+    A mapping (YAML) says what is synced; a connection says where, and may switch objects off or round.
+
+    Exit codes: 0 fine, 1 findings or failed records, 2 could not run, 3 a bug of connector.
+    """
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+@main.command()
+@click.argument("folder", default="demo", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--port", default=21600, show_default=True, help="Of the sandbox org; another one if it is taken.")
+def demo(folder: Path, port: int) -> None:
+    """Make FOLDER and run the main job in it: a sandbox org, a mapping, a database."""
+    try:
+        from connector.demo import play  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{error.name} is missing: the demo needs the sandbox org, pip install 'connector[sandbox]'"
+        ) from None
+
+    play(folder, port, click.echo)
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--combinations", is_flag=True, help="List what the triggers of each object can build.")
+def lint(files: tuple[Path, ...], format_: str, combinations: bool) -> int:
+    """Check mappings, connections and example files. Without FILES: those of this folder."""
+    from connector import lint as linter  # noqa: PLC0415
+    from connector import source  # noqa: PLC0415
+
+    chosen = list(files) or _files(
+        "mappings/*.yaml", "mappings/tests/*.yaml", "mappings/connections/*.yaml", "connections/*.yaml"
+    )
+    findings = [finding for file in chosen for finding in linter.check(file)]
+    sources = [source.read(file) for file in chosen if file.is_file() and not _unreadable(findings, file)]
+    if format_ == "json":
+        click.echo(linter.render_json(findings))
+    else:
+        click.echo(linter.render_text(findings, sources), nl=False)
+    for tree in (one.tree for one in sources if combinations):
+        for name in tree.get("objects", {}) if isinstance(tree, dict) and "version" in tree else ():
+            click.echo("\n".join((f"{name}:", *(f"  {said}" for said in linter.combinations(tree, name)))))
+    return int(any(finding.level == "error" for finding in findings))
+
+
+def _unreadable(findings: Sequence[Any], file: Path) -> bool:
+    return any(finding.code == "unreadable_file" and finding.file == str(file) for finding in findings)
+
+
+def _files(*patterns: str) -> list[Path]:
+    """Files below this folder; none is an error, for nothing checked is not the same as nothing wrong."""
+    found = [file for pattern in patterns for file in sorted(Path().glob(pattern))]
+    if not found:
+        raise SpecError(f"there is no file here that fits {' or '.join(patterns)}; name one")
+    return found
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--http", is_flag=True, help="Again over HTTP, against the sandbox org and SQLite.")
+@click.option("-k", "only", help="Only the examples whose id has this in it.")
+@click.option("-v", "verbose", is_flag=True, help="Name the examples that pass, too.")
+def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -> int:
+    """Run example files: given rows, the real engine, what must come of it. Without FILES: mappings/tests/."""
+    from connector import examples  # noqa: PLC0415
+
+    failed = passed = 0
+    for file in list(files) or _files("mappings/tests/*.yaml"):
+        suite = examples.load(file)
+        for over in (False, True) if http else (False,):
+            for result in examples.run(suite, http=over, only=lambda name: only is None or only in name):
+                passed, failed = passed + (not result.faults), failed + bool(result.faults)
+                if result.faults or verbose:
+                    mark = "FAIL" if result.faults else "ok  "
+                    click.echo(f"{mark} {result.id}  {result.says}   {file}:{result.line} ({result.over})")
+                    click.echo("".join(f"       {fault}\n" for fault in result.faults), nl=False)
+    click.echo(f"{passed} passed, {failed} failed")
+    if not passed and not failed:
+        raise SpecError("no example was run" + (f": none has {only!r} in its id" if only else ""))
+    return int(bool(failed))
+
+
+@main.command()
+@named
+@click.argument("objects", nargs=-1, required=True)
+def discover(connection: str, objects: tuple[str, ...]) -> None:
+    """Record how the remote system describes OBJECTS, beside the mapping, so that lint can check fields offline."""
+    from connector.spec import mapping_file  # noqa: PLC0415
+
+    with _opened(connection) as (project, _, runner):
+        endpoint: Any = runner.endpoints[project.mapping.systems.remote]
+        if not hasattr(endpoint, "recorded"):
+            raise SpecError(f"{project.mapping.systems.remote} describes no objects")
+        folder = mapping_file(project.connection.mapping, project.file.parent).parent / "shapes"
+        folder.mkdir(exist_ok=True)
+        for name, text in endpoint.recorded(list(objects)).items():
+            (folder / f"{name}.json").write_text(text, encoding="utf-8")
+            click.echo(f"{folder / name}.json")
+
+
+@main.command()
+@named
+@objects
+@as_json
+def run(connection: str, objects: tuple[str, ...], json_: bool) -> int:
+    """Run a connection once: what has changed since the last time, in the order of its schedule, or only OBJECTS."""
+    from connector import report  # noqa: PLC0415
+
+    with _opened(connection) as (_, _, runner):
+        done = runner.run(objects or None)
+    click.echo(report.as_json(done) if json_ else report.runs(done) or "nothing is enabled")
+    return _code(done)
+
+
+def _code(done: Sequence[Run]) -> int:
+    states = {run.status for run in done}
+    return 2 if "failed" in states else int("partial" in states)
+
+
+@main.command()
+@named
+@objects
+@click.option("--all", "all_", is_flag=True, help="Every record, not only the first 20 of an object.")
+@as_json
+def preview(connection: str, objects: tuple[str, ...], all_: bool, json_: bool) -> int:
+    """Show what run would do, per record and field, old -> new. Writes nothing."""
+    from connector import report  # noqa: PLC0415
+
+    seen: list[tuple[Flow, Outcome]] = []
+    with _opened(connection, seen) as (_, _, runner):
+        done = runner.preview(objects or None)
+    if json_:
+        records = [{"object": flow.object, "direction": flow.direction, "record": outcome} for flow, outcome in seen]
+        click.echo(report.as_json({"runs": done, "records": records}))
+    else:
+        click.echo(report.preview(seen, done, None if all_ else 20))
+    return _code(done)
+
+
+@main.command()
+@click.argument("connection", required=False)
+@as_json
+def status(connection: str | None, json_: bool) -> None:
+    """Each object's direction, latest and next run, and how the latest went."""
+    from connector import report, status  # noqa: PLC0415
+
+    names = [connection] if connection else [str(file) for file in _files("connections/*.yaml")]
+    rows = []
+    for name in names:
+        project, store = _project(name)
+        rows += status.rows(project, store)
+        store.close()
+    click.echo(report.as_json(rows) if json_ else report.table([list(row.values()) for row in rows], list(rows[0])))
+
+
+@main.command()
+@named
+@click.option("--record", help="Only this record.")
+@click.option("--failed", is_flag=True, help="Only what failed or is blocked.")
+@click.option("--limit", default=50, show_default=True)
+@as_json
+def log(connection: str, record: str | None, failed: bool, limit: int, json_: bool) -> None:
+    """What happened to each record, newest first, and what the runs had to say."""
+    from connector import report  # noqa: PLC0415
+
+    project, store = _project(connection)
+    outcomes = store.outcomes(project.name, record=record, failed=failed, limit=limit)
+    notes = [] if failed else store.notes(project.name, record=record, limit=limit)
+    store.close()
+    click.echo(report.as_json({"outcomes": outcomes, "log": notes}) if json_ else report.log(notes, outcomes))
+
+
+@main.command()
+@named
+@click.argument("object_", metavar="[OBJECT[.FIELD]]", required=False)
+@as_json
+def direction(connection: str, object_: str | None, json_: bool) -> None:
+    """Which way each object flows in effect, and which layer decided."""
+    from connector import plan, project, report  # noqa: PLC0415
+
+    found = project.load(project.locate(connection, Path()))
+    names = [object_] if object_ else list(found.mapping.objects)
+    rows = []
+    for name in names:
+        way = plan.directions(found.mapping, found.connection, name)
+        rows.append({"object": name, "pull": way.pull, "push": way.push, "decided_by": way.decided})
+    words = {True: "yes", False: "no"}
+    lines = [(row["object"], words[bool(row["pull"])], words[bool(row["push"])], row["decided_by"]) for row in rows]
+    click.echo(report.as_json(rows) if json_ else report.table(lines, ("OBJECT", "PULL", "PUSH", "DECIDED BY")))
+
+
+@main.command()
+@click.option("--markdown", is_flag=True, help="As the language reference.")
+def schema(markdown: bool) -> None:
+    """Print the grammar of mappings, connections and examples (JSON Schema)."""
+    from connector import spec  # noqa: PLC0415
+
+    if markdown:
+        from connector import reference  # noqa: PLC0415
+
+        click.echo(reference.markdown(spec.grammar()), nl=False)
+    else:
+        from connector import report  # noqa: PLC0415
+
+        click.echo(report.as_json(spec.grammar()))
+
+
+@main.command(name="sandbox")
+def _placeholder() -> None:  # its own commands take its place when it is asked for: the org is an extra
+    """A local Salesforce org on real HTTP, for trials and tests."""
+
+
+def _sandbox() -> click.Command:
+    try:
+        from connector.sandbox.cli import sandbox  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SpecError(f"{error.name} is missing: pip install 'connector[sandbox]'") from None
+    return sandbox
+
+
+# ---- what the verbs share ----------------------------------------------------------------------------------
+
+
+def _project(name: str) -> tuple[Project, Store]:
+    from connector import project  # noqa: PLC0415
+    from connector.state import Store  # noqa: PLC0415
+
+    found = project.load(project.locate(name, Path()))
+    return found, Store(os.environ.get("CONNECTOR_STATE") or f"sqlite:///{found.root / '.connector' / 'state.db'}")
+
+
+@contextmanager
+def _opened(name: str, seen: list[tuple[Flow, Outcome]] | None = None) -> Iterator[tuple[Project, Store, Runner]]:
+    from connector import project  # noqa: PLC0415
+
+    found, store = _project(name)
+    clock = project.SystemClock()
+    endpoints: dict[str, Any] = {}
+    progress = _Progress()
+
+    def told(flow: Flow, outcome: Outcome) -> None:
+        progress.tick(flow.object)
+        if seen is not None:
+            seen.append((flow, outcome))
+
+    try:
+        endpoints = project.connect(found, store, clock)
+        yield (
+            found,
+            store,
+            project.Runner(
+                found,
+                endpoints,
+                store,
+                clock,
+                owner=project.worker(),
+                alive=project.living,
+                ahead=project.prefetch,
+                allowed=project.narrowed(found),
+                told=told,
+            ),
+        )
+    finally:
+        progress.done()
+        for endpoint in endpoints.values():
+            endpoint.close()
+        store.close()
+
+
+class _Progress:
+    """A line on stderr for what takes longer than a second, erased at the end. Only for people: not in a pipe."""
+
+    def __init__(self) -> None:
+        self.count, self.began, self.shown = 0, time.monotonic(), 0.0
+
+    def tick(self, name: str) -> None:
+        self.count += 1
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self.began > 1 and now - self.shown > 0.2:
+            self.shown = now
+            click.echo(f"\r{name}: {self.count} records", nl=False, err=True)
+
+    def done(self) -> None:
+        if self.shown:
+            click.echo("\r\033[K", nl=False, err=True)

@@ -1,0 +1,39 @@
+"""One row per object of a connection: what is in effect, when it ran, when it will, and how it went."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from connector import canon, plan, schedule
+from connector.project import Project
+from connector.state import Store
+
+
+def rows(project: Project, store: Store, now: datetime | None = None) -> list[dict[str, Any]]:
+    """connection, object, direction, in_effect, latest, next, last: as `connector status` prints them."""
+    now = now or datetime.now(UTC)
+    every = plan.every(project.mapping, project.connection)
+    scheduled = plan.scheduled(project.mapping, project.connection)
+    latest = {run["object"]: run for run in reversed(store.runs(project.name, limit=500))}
+    made = []
+    for name, rules in project.mapping.objects.items():
+        way = plan.directions(project.mapping, project.connection, name)
+        stream = store.stream(project.name, name)
+        due = schedule.due(stream.slot, every, now) if name in scheduled else None
+        run = latest.get(name)
+        counts = ", ".join(f"{n} {word}" for word, n in (run or {}).get("counts", {}).items() if n and word != "read")
+        made.append(
+            {
+                "CONNECTION": project.name,
+                "OBJECT": name,
+                "DIRECTION": rules.direction,
+                "IN EFFECT": {(True, False): "pull", (False, True): "push", (True, True): "both"}.get(
+                    (way.pull, way.push), f"nothing ({way.decided})"
+                ),
+                "LATEST": canon.text(stream.started) if stream.started else "-",
+                "NEXT": canon.text(due) if due else "-",
+                "LAST RUN": f"{run['status']}: {counts or run['error'] or 'nothing changed'}" if run else "never",
+            }
+        )
+    return made
