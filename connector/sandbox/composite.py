@@ -19,6 +19,7 @@ MAX_RECORDS = 200
 MAX_CHUNKS = 10
 _REFERENCE = re.compile(r"@\{(\w+)((?:\[\d+\]|\.\w+)*)\}", re.ASCII)
 _HEAVY = re.compile(r"/services/data/v[\d.]+/(?:query|queryAll|composite/sobjects)(?:/.*)?", re.DOTALL)
+_INHERITED = ("sforce-query-options",)  # [U] whether a subrequest takes it from the outer request
 _STEP = re.compile(r"\[(\d+)\]|\.(\w+)", re.ASCII)
 
 Perform = Callable[[Org, Call], Reply]
@@ -85,9 +86,7 @@ def _subrequest(
     except ApiError as refused:
         return _result(entry, Reply(refused.status, dumped(refused.body())))
     content = b"" if body is None else dumped(body).encode("utf-8", "surrogatepass")
-    headers = {key: call.headers[key] for key in ("sforce-query-options",) if key in call.headers} | entry[
-        "httpHeaders"
-    ]
+    headers = {key: call.headers[key] for key in _INHERITED if key in call.headers} | entry["httpHeaders"]
     inner = Call(entry["method"].upper(), version, segments, query, headers, content, call.session, call.trace)
     return _result(entry, perform(org, inner))
 

@@ -317,6 +317,8 @@ def test_values_have_the_forms_of_salesforce(site):
 def test_fields_all_needs_a_small_limit(site):
     refused = site.query("SELECT FIELDS(ALL) FROM Account")
     assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "MALFORMED_QUERY")
+    doubled = site.query("SELECT Id, FIELDS(ALL) FROM User LIMIT 200")
+    assert doubled.json() == [{"message": "duplicate field selected: Id", "errorCode": "INVALID_FIELD"}]
     row = site.query("SELECT FIELDS(CUSTOM) FROM i360__Staff__c LIMIT 200").json()
     assert row["totalSize"] == 0
     assert site.query("SELECT FIELDS(STANDARD) FROM User").json()["records"][0]["Name"] == "Integration User"
