@@ -40,8 +40,9 @@ class Object:
 
     @cached_property
     def record(self) -> Value:
-        fields = known({"fields": self.node.get("fields")})
-        return compile_record(fields["fields"] if isinstance(fields, dict) else {}, (*self.at, "fields"), self.problems)
+        made = known({"fields": self.node.get("fields")})
+        fields = made["fields"] if isinstance(made, dict) else {}
+        return compile_record(fields, (*self.at, "fields"), self.problems if fields else [])
 
     @cached_property
     def joins(self) -> list[tuple[int, str, str, Value]]:

@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "match_keys_or_link": "a match needs keys, or by: link, and not both",
     "unknown_key_field": "a match key is no field of the record",
     "key_not_scalar": "a match key is an object, a list, or not mapped",
+    "constant_key": "every record would have the same match key",
     "differs_needs_two_keys": "differs speaks of the second key, and there is only one",
     "senseless_match": "found and missing say something that cannot happen, or nothing at all",
     "unstable_match_key": "a match key changes when another record is joined later",

@@ -224,31 +224,44 @@ def match(file: File) -> Findings:
             yield file.finding("senseless_match", said, (*at, "missing"), "missing: create, or found: update")
         for where, name, source in thing.keys:
             yield from _key(file, thing, where, name, source)
+        values = [source or _mapped(thing, name) for _, name, source in thing.keys]
+        if values and thing.sure and all(value and value.form == "value" for value in values):
+            said = "every record has this key, so all of them would be one"
+            yield file.finding("constant_key", said, thing.keys[0][0], "key on something that the source says")
         if thing.sure and not thing.problems and "differs" not in node:
             yield from _unstable(file, thing)
 
 
 def _key(file: File, thing: Object, at: At, name: str, source: Value | None) -> Findings:
-    if source is not None:
-        for use in source.uses:
-            if len(use.path) == 1 and use.path[0] in thing.reads:
-                said = f"{use.path[0]} is a whole row"
-                yield file.step("whole_row", said, use, 0, f"name a field of it: {use.path[0]}.Id")
-        return
-    node: Any = {"fields": thing.node.get("fields")}
+    """A key is one value: a mapped field, or what `from` reads."""
+    if source is None:
+        node: Any = {"fields": thing.node.get("fields")}
+        for step in name.split("."):
+            fields = node.get("fields") if isinstance(node, dict) and "each" not in node else None
+            if fields is UNKNOWN or node is UNKNOWN:
+                return
+            if not isinstance(fields, dict) or step not in fields:
+                said = f"{thing.name} maps no field {name}, so it cannot be a key"
+                yield file.finding("unknown_key_field", said, at, instead(name, _scalars(thing)))
+                return
+            node = fields[step]
+        form = next((form for form in ("each", "fields", "unmapped") if isinstance(node, dict) and form in node), None)
+        if form and node is not UNKNOWN:
+            kind = {"each": "a list", "fields": "an object", "unmapped": "not mapped"}[form]
+            yield file.finding(
+                "key_not_scalar", f"{name} is {kind}; a key is one value", at, instead("", _scalars(thing))
+            )
+    value = source or _mapped(thing, name)
+    for use in value.uses if value and value.form != "template" else ():
+        if len(use.path) == 1 and use.text == use.path[0] and use.text in thing.reads:
+            yield file.step("whole_row", f"{use.text} is a whole row", use, 0, f"name a field of it: {use.text}.Id")
+
+
+def _mapped(thing: Object, name: str) -> Value | None:
+    value: Value | None = thing.record
     for step in name.split("."):
-        fields = node.get("fields") if isinstance(node, dict) and "each" not in node else None
-        if fields is UNKNOWN or node is UNKNOWN:
-            return
-        if not isinstance(fields, dict) or step not in fields:
-            said = f"{thing.name} maps no field {name}, so it cannot be a key"
-            yield file.finding("unknown_key_field", said, at, instead(name, _scalars(thing)))
-            return
-        node = fields[step]
-    form = next((form for form in ("each", "fields", "unmapped") if isinstance(node, dict) and form in node), None)
-    if form and node is not UNKNOWN:
-        kind = {"each": "a list", "fields": "an object", "unmapped": "not mapped"}[form]
-        yield file.finding("key_not_scalar", f"{name} is {kind}; a key is one value", at, instead("", _scalars(thing)))
+        value = value.children.get(step) if value else None
+    return value
 
 
 def _scalars(thing: Object) -> list[str]:
@@ -265,9 +278,7 @@ def _scalars(thing: Object) -> list[str]:
 def _unstable(file: File, thing: Object) -> Findings:
     """A key that reads a joined record changes when that record is attached later: the same row becomes a second one."""
     for at, name, source in thing.keys:
-        value: Value | None = source or thing.record
-        for step in name.split(".") if source is None else ():
-            value = value.children.get(step) if value else None
+        value = source or _mapped(thing, name)
         if value is None or value.form == "unmapped":
             continue
         for changed, *joined in thing.rows:
