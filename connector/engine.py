@@ -209,10 +209,11 @@ class _Work:
         """Without versions that were handled before, and without records that an earlier trigger of this pass carried."""
         trigger = self.flow.triggers[asked.trigger]
         identity = self.source.identity(self.flow.reads[trigger.changed])
-        known = self.world.store.versions(self.stream.id, trigger.changed, [identity(row)[0] for row in rows])
+        identities = [identity(row) for row in rows]
+        known = self.world.store.versions(self.stream.id, trigger.changed, [record for record, *_ in identities])
         known += [(version, by) for version, by in self.seen if version.read == trigger.changed]
         pass_id = cursor.open.id if cursor.open else -1
-        return list(unhandled(rows, identity, known, trigger.unless, pass_id, again=asked.parked))
+        return unhandled(rows, identities, known, trigger.unless, pass_id, again=asked.parked)
 
     def map(self, joined: Joined, batch: Batch) -> Mapped | None:
         why: Why | None = [] if self.flow.traced else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +18,9 @@ from connector import canon
 from connector.errors import Drifted
 from connector.model import Endpoint, Flow, Join, Query, Read, Row, Shape, Trigger, Watch, Where, Window
 from connector.state import Cursor, Parked, Pass, Version
+
+Identity = tuple[str, str, str]
+"""(id, stamp, digest): one version of one record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Source:
         self.flow = flow
         self.endpoint = endpoint
         self.changed = {trigger.changed for trigger in flow.triggers}
-        self.identities: dict[str, Callable[[Row], tuple[str, str, str]]] = {}
+        self.identities: dict[str, Callable[[Row], Identity]] = {}
 
     def query(self, read: Read, *where: Where) -> Query:
         return Query(
@@ -133,14 +136,14 @@ class Source:
                 query = replace(query, children={**query.children, relationship: child})
         return query, nested
 
-    def identity(self, read: Read) -> Callable[[Row], tuple[str, str, str]]:
+    def identity(self, read: Read) -> Callable[[Row], Identity]:
         """A row's (id, stamp, digest of the stored fields read). Whole-second stamps alone do not tell two edits apart."""
         if read.name not in self.identities:
             keys = self.endpoint.keys(read.object)
-            shape = self.endpoint.describe([read.object]).get(read.object)
+            stored = stored_fields(self.endpoint.describe([read.object]).get(read.object))
 
-            def of(row: Row) -> tuple[str, str, str]:
-                return str(row.get(keys.id)), str(row.get(keys.stamp) if keys.stamp else ""), digest(row, shape)
+            def of(row: Row) -> Identity:
+                return str(row.get(keys.id)), str(row.get(keys.stamp) if keys.stamp else ""), digest(row, stored)
 
             self.identities[read.name] = of
         return self.identities[read.name]
@@ -207,37 +210,39 @@ class Source:
         return Joined(versions[0].record, trigger.changed, row, label, tuple(versions), unsure)
 
 
-def _version(read: str, identity: tuple[str, str, str], carrier: str) -> Version:
+def _version(read: str, identity: Identity, carrier: str) -> Version:
     record, stamp, hashed = identity
     return Version(read, record, stamp, hashed, carrier)
 
 
-def digest(row: Row, shape: Shape | None) -> str:
-    """Of what the record itself holds: formulas and related rows change without the record being another version."""
-    if shape is None:
-        stored = row
-    else:
-        stored = {name: row[name] for name in row if (known := shape.fields.get(name)) and not known.calculated}
-    text = json.dumps(stored, sort_keys=True, ensure_ascii=False, default=str)
+def stored_fields(shape: Shape | None) -> tuple[str, ...] | None:
+    """What a record itself holds: formulas and related rows change without the record being another version."""
+    return tuple(sorted(name for name, field in shape.fields.items() if not field.calculated)) if shape else None
+
+
+def digest(row: Row, stored: tuple[str, ...] | None) -> str:
+    values = sorted(row.items()) if stored is None else [row.get(name) for name in stored]
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def unhandled(
     rows: Sequence[Row],
-    of: Callable[[Row], tuple[str, str, str]],
+    identities: Sequence[Identity],
     known: Collection[tuple[Version, int]],
     unless: Collection[str],
     pass_id: int,
     *,
     again: bool = False,
-) -> Iterator[Row]:
+) -> list[Row]:
     """The rows whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
     handled = set() if again else {(version.record, version.stamp, version.digest) for version, _ in known}
     carried = {version.record for version, by in known if by == pass_id and version.carrier in unless}
-    for row in rows:
-        identity = of(row)
-        if identity not in handled and identity[0] not in carried:
-            yield row
+    return [
+        row
+        for row, identity in zip(rows, identities, strict=True)
+        if identity not in handled and identity[0] not in carried
+    ]
 
 
 def remembered(flow: Flow, cursor: Cursor, until: datetime) -> dict[str, tuple[datetime, datetime | None]]:
