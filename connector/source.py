@@ -299,6 +299,9 @@ def _syntax(error: yaml.YAMLError, text: str) -> Fault:
     if text[where.start : where.end] == "\t":
         problem = "found a tab character"
     said = next((plain for raw, plain in _PLAIN_WORDS if raw in problem), problem)
+    opened = getattr(error, "context_mark", None)
+    if opened and "never closed" in said and opened.line + 1 < where.line:
+        said += f"; it begins on line {opened.line + 1}"
     return Fault("yaml_syntax", said, where)
 
 

@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,13 @@ def test_every_code_has_a_bad_file_and_a_near_miss() -> None:
     wanted = set(CODES) - MADE_HERE
     assert {path.stem for path in BAD} == wanted
     assert {path.stem for path in OK} == wanted
+
+
+def test_the_list_has_every_code_that_values_and_the_loader_use() -> None:
+    used = set()
+    for path in [*(ROOT / "connector" / "values").glob("*.py"), ROOT / "connector" / "source.py"]:
+        used |= set(re.findall(r'(?:problem|stop|Fault)\(\s*"([a-z_]+)"', path.read_text("utf-8")))
+    assert used - set(CODES) == {"no_fields", "unknown_type"}  # the grammar refuses these before they are compiled
 
 
 # ---- the faults that other tools let pass ----------------------------------------------------------------

@@ -67,6 +67,8 @@ CODES: dict[str, str] = {
     # values
     "invalid_expression": "the path is not valid",
     "unknown_function": "paths have no function of this name",
+    "unknown_filter": "templates have no filter of this name",
+    "unknown_test": "templates have no test of this name",
     "invalid_template": "the template is not valid",
     "template_not_allowed": "the template holds something that templates may not do",
     "invalid_name": "the name of an item is already taken",

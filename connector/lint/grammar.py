@@ -66,6 +66,10 @@ def check(source: Source, kind: str) -> list[Trouble]:
         said = f"a file holds a map of keys, this one holds {_found(source.tree, ())}"
         return [Trouble("wrong_type", (), said, "begin with mapping: NAME, connection: NAME or examples:")]
     found = [trouble for error in _validator(kind).iter_errors(source.tree) for trouble in _explain(error, source)]
+    wrong = {
+        trouble.at for trouble in found if trouble.code == "wrong_type"
+    }  # no need to say that it is no choice, too
+    found = [trouble for trouble in found if trouble.code != "unknown_word" or trouble.at not in wrong]
     unique = {(trouble.code, trouble.at, trouble.message): trouble for trouble in found}
     meant = {(*trouble.at[:-1], trouble.meant) for trouble in found if trouble.meant}
     return [trouble for trouble in unique.values() if not (trouble.code == "missing_key" and trouble.at in meant)]
@@ -162,9 +166,10 @@ def _unknown(at: At, value: Any, schema: Any, name: str, _source: Source) -> Ite
     if set(known) == set(forms):
         near = next((key for key in extra if nearest(key, forms)), extra[0])
         meant = nearest(near, forms)
-        owner = "" if meant else next((form for form in forms if near in _defs()[f"form_{form}"]["properties"]), "")
-        if owner:
-            yield Trouble("no_form", (*at, near), f"{near} needs a form beside it", f"it belongs to {owner}", key=True)
+        owners = [] if meant else [form for form in forms if near in _defs()[f"form_{form}"]["properties"]]
+        if owners:
+            hint = f"it goes with {', '.join(owners)}"
+            yield Trouble("no_form", (*at, near), f"{near} needs a form beside it", hint, key=True)
             return
         nest = "nested objects go under fields:, or " if not meant else ""
         said = f"{near} is no form of a value" if meant or len(extra) == 1 else f"{_called(at)} names no form"
@@ -199,8 +204,10 @@ def _missing(at: At, value: Any, schema: Any, _name: str, _source: Source) -> It
         if key not in value:
             rule = schema.get("properties", {}).get(key, {})
             about = _sentence(rule) or _sentence(_defs().get(rule.get("$ref", "").rpartition("/")[2], {}))
-            hint = instead("", rule["enum"]) if "enum" in rule else about
-            yield Trouble("missing_key", (*at, key), f"{_called(at)} needs {key}", f"{key}: {hint}")
+            hint = f"{key}: {instead('', rule['enum']) if 'enum' in rule else about}"
+            near = nearest(key, [each for each in value if each not in schema.get("properties", {})])
+            hint = f"you wrote {near}" if near else hint
+            yield Trouble("missing_key", (*at, key), f"{_called(at)} needs {key}", hint)
 
 
 def _type(at: At, value: Any, schema: Any, name: str, source: Source) -> Iterator[Trouble]:
@@ -214,11 +221,16 @@ def _type(at: At, value: Any, schema: Any, name: str, source: Source) -> Iterato
         yield Trouble("unquoted_path", at, f"{called} takes a path, found {found}", hint)
         return
     takes = " or ".join(_PLAIN[each] for each in types if not (each == "null" and len(types) > 1))
+    takes = "a path, or a map that names a form" if name == "value" else takes
     hint = _such_as(schema)
+    if types == ["object"]:
+        hint = f"with {', '.join(schema['properties'])}" if "properties" in schema else _sentence(schema)
     if value is None:
         hint = hint or "write it, or remove the key"
+    elif name == "value":
+        hint = f"a constant is {{value: {str(value).lower()}}}"
     elif types[0] == "string" and isinstance(value, (int, float)):
-        hint = f'text goes in quotes: "{str(value).lower()}"' if not hint or name in ("path", "value") else hint
+        hint = f'text goes in quotes: "{str(value).lower()}"' if not hint or name == "path" else hint
     elif types == ["boolean"]:
         hint = (
             "write true or false"
@@ -230,6 +242,18 @@ def _type(at: At, value: Any, schema: Any, name: str, source: Source) -> Iterato
     yield Trouble("wrong_type", at, f"{called} takes {takes}, found {found}", hint)
 
 
+_MEANT = {
+    "off": "disabled",
+    "no": "disabled",
+    "string": "text",
+    "datetime": "instant",
+    "timestamp": "instant",
+    "float": "number",
+    "sqlite": "sql",
+    "postgresql": "sql",
+    "upsert": "update",
+    "ignore": "skip",
+}
 _TRUTH = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
 
 
@@ -238,7 +262,8 @@ def _word(at: At, value: Any, schema: Any, _name: str, _source: Source) -> Itera
     if at and at[-1] == "schedule" and isinstance(value, str) and re.match("[0-9]", value):
         hint = f"write {{every: {value}}}"
     else:
-        hint = instead(str(value), choices)
+        meant = _MEANT.get(str(value).lower())
+        hint = f"write {meant}" if meant in choices else instead(str(value), choices)
     found = _found(value, at).removeprefix("the text ")
     said = f"{_called(at)} cannot be {'this' if found == 'text' else found}"
     yield Trouble("unknown_word", at, said, hint)

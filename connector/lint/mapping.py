@@ -240,6 +240,8 @@ def _key(file: File, thing: Object, at: At, name: str, source: Value | None) -> 
             fields = node.get("fields") if isinstance(node, dict) and "each" not in node else None
             if fields is UNKNOWN or node is UNKNOWN:
                 return
+            if not thing.sure and isinstance(fields, dict) and UNKNOWN in fields.values():
+                return
             if not isinstance(fields, dict) or step not in fields:
                 said = f"{thing.name} maps no field {name}, so it cannot be a key"
                 yield file.finding("unknown_key_field", said, at, instead(name, _scalars(thing)))
