@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -77,10 +77,22 @@ def record(outcome: Outcome) -> list[str]:
     """One record with its fields: `~ a02...  Appointment + Prospect` and a line for each that differs."""
     why = f"  {outcome.reason}: {outcome.message}" if outcome.reason else ""
     lines = [f"  {MARKS[outcome.outcome]} {outcome.record}  {outcome.label}{why}"]
-    new = outcome.outcome == "created"
-    for name, (old, value) in outcome.changed.items():
-        lines.append(f"      {name}  {short(value)}" if new else f"      {name}  {short(old)} -> {short(value)}")
-    return lines
+    if outcome.outcome == "created":
+        return lines + [f"      {name}  {short(value)}" for name, (_, value) in outcome.changed.items()]
+    pairs = [pair for name, (old, new) in outcome.changed.items() for pair in differences(name, old, new)]
+    return lines + [f"      {name}  {short(old)} -> {short(new)}" for name, old, new in pairs]
+
+
+def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Only what differs: of two objects the keys, of two lists of one length the items."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*new, *old)):
+            yield from differences(f"{name}.{key}", old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for n, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(f"{name}[{n}]", one, other)
+    elif not canon.same(old, new):
+        yield name, old, new
 
 
 def short(value: Any) -> str:
