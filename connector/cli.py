@@ -197,9 +197,10 @@ def run(connection: str, objects: tuple[str, ...], json_: bool) -> int:
     """Run a connection once: what has changed since the last time, in the order of its schedule, or only OBJECTS."""
     from connector import report  # noqa: PLC0415
 
-    with _opened(connection) as (_, _, runner):
+    seen: list[tuple[Flow, Outcome]] = []
+    with _opened(connection, seen, ("updated", "failed", "blocked")) as (_, _, runner):
         done = runner.run(objects or None)
-    click.echo(report.as_json(done) if json_ else report.runs(done) or "nothing is enabled")
+    click.echo(report.as_json(done) if json_ else report.runs(done, seen) or "nothing is enabled")
     return _code(done)
 
 
@@ -321,7 +322,10 @@ def _project(name: str) -> tuple[Project, Store]:
 
 
 @contextmanager
-def _opened(name: str, seen: list[tuple[Flow, Outcome]] | None = None) -> Iterator[tuple[Project, Store, Runner]]:
+def _opened(
+    name: str, seen: list[tuple[Flow, Outcome]] | None = None, kinds: Sequence[str] = ()
+) -> Iterator[tuple[Project, Store, Runner]]:
+    """A connection, ready to run. Outcomes of these kinds (none: of all) are added to `seen` as they come."""
     from connector import project  # noqa: PLC0415
 
     found, store = _project(name)
@@ -331,7 +335,7 @@ def _opened(name: str, seen: list[tuple[Flow, Outcome]] | None = None) -> Iterat
 
     def told(flow: Flow, outcome: Outcome) -> None:
         progress.tick(flow.object)
-        if seen is not None:
+        if seen is not None and (not kinds or outcome.outcome in kinds):
             seen.append((flow, outcome))
 
     try:

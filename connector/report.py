@@ -32,8 +32,18 @@ def _plain(value: Any) -> Any:
     )
 
 
-def runs(done: Sequence[Run]) -> str:
-    """A line per object: what was written, and what it cost."""
+def runs(done: Sequence[Run], seen: Sequence[Seen] = (), most: int = 5) -> str:
+    """A line per object: what was written, and what it cost; then what went wrong and what was updated, if it is not much."""
+    bad = [outcome for _, outcome in seen if outcome.outcome in ("failed", "blocked")]
+    updated = [outcome for _, outcome in seen if outcome.outcome == "updated"]
+    shown = bad[:most] + (updated if len(updated) <= most else [])
+    lines = [line for outcome in shown for line in record(outcome)]
+    if len(bad) > most:
+        lines.append(f"  ... {len(bad) - most} more: connector log {done[0].connection} --failed")
+    return "\n".join([summary(done), *lines])
+
+
+def summary(done: Sequence[Run]) -> str:
     return table(
         [
             run.object,
