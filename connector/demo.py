@@ -102,7 +102,6 @@ class _Story:
         self.run()
         appointment = self.edit()
         self.run()
-        self.updates()
         self.note(appointment)
         self.run()
         self.switch(appointment)
@@ -121,7 +120,7 @@ class _Story:
         told = lambda flow, outcome: self.seen.append((flow, outcome))  # noqa: E731
         runner = project.Runner(loaded, endpoints, store, clock, project.worker(), ahead=project.prefetch, told=told)
         done = runner.run()
-        self.say(report.runs(done) if done else "nothing is enabled")
+        self.say(report.runs(done, self.seen))
         for endpoint in endpoints.values():
             endpoint.close()
         store.close()
@@ -147,15 +146,6 @@ class _Story:
         self.org.edit("i360__Appointment__c", appointment["Id"], {"i360__Result__c": "Sold"})
         return appointment
 
-    def updates(self) -> None:
-        for flow, outcome in self.seen:
-            if outcome.outcome == "updated" and flow.object == "opportunity":
-                shown = {name: change for name, change in outcome.changed.items() if not name.startswith("details.")}
-                fields = "  ".join(
-                    f"{name}: {report.short(old)} -> {report.short(new)}" for name, (old, new) in shown.items()
-                )
-                self.say(f"  ~ {outcome.record}  {fields}  (and details)")
-
     def note(self, appointment: Row) -> None:
         self.head("A note and a task made in Hatch travel back to the prospect", "connector run demo")
         now, contact = canon.text(datetime.now(UTC)), appointment["i360__Prospect__c"]
@@ -176,8 +166,7 @@ class _Story:
             self.file.write_text(source.spliced(read, at, direction), encoding="utf-8")
             self.say(f"connections/demo.yaml:{line}: {source.read(self.file).line(line).strip()}")
             self.run()
-            self.updates()
-
+    
     def next(self) -> None:
         self.say(
             f"""
