@@ -306,23 +306,33 @@ def _syntax(error: yaml.YAMLError, text: str) -> Fault:
 
 
 def spliced(source: Source, at: At, value: str) -> str:
-    """The text with the scalar at `at` replaced, or added as the last key of the block mapping around it.
+    """The text with the scalar at `at` replaced, or added as the last key of the map around it.
 
     Everything else, comments included, stays as it was typed.
     """
+    text, holder = source.text, lookup(source.tree, at[:-1])
     if at in source.marks:
         span = source.marks[at].value
-        return source.text[: span.start] + value + source.text[span.end :]
+        if isinstance(lookup(source.tree, at), (dict, list)) and text[span.start] not in "{[":
+            raise SpecError(f"{source.name}: {'.'.join(map(str, at))} is not one value that could be replaced")
+        gap = " " if text[span.start - 1 : span.start] == ":" else ""  # nothing stood behind the colon
+        return text[: span.start] + gap + value + text[_end(source, at) :]
     parent = source.marks.get(at[:-1])
-    holder = lookup(source.tree, at[:-1])
-    if parent is None or not isinstance(holder, dict) or not holder:
+    if parent is None or not isinstance(holder, dict) or not (holder or text[parent.value.start] == "{"):
         raise SpecError(f"{source.name}: there is no {'.'.join(map(str, at[:-1]))} to add {at[-1]!r} to")
-    if source.text[parent.value.start] == "{":
-        end = source.text.rindex("}", parent.value.start, parent.value.end)
-        return f"{source.text[:end].rstrip()}, {at[-1]}: {value}{source.text[end:]}"
-    last = source.marks[(*at[:-1], next(reversed(holder)))]
+    if text[parent.value.start] == "{":
+        end = _end(source, (*at[:-1], next(reversed(holder)))) if holder else parent.value.start + 1
+        return f"{text[:end]}{', ' if holder else ''}{at[-1]}: {value}{text[end:]}"
     first = source.marks[(*at[:-1], next(iter(holder)))].key
     indent = " " * ((first.column if first else 1) - 1)
-    end = source.text.find("\n", last.value.end - 1 if last.value.end else 0)
-    end = len(source.text) if end < 0 else end
-    return f"{source.text[:end]}\n{indent}{at[-1]}: {value}{source.text[end:]}"
+    end = _end(source, at[:-1])
+    end = text.find("\n", end) if "\n" in text[end:] else len(text)
+    return f"{text[:end]}\n{indent}{at[-1]}: {value}{text[end:]}"
+
+
+def _end(source: Source, at: At) -> int:
+    """Where the last thing that was typed for a value ends: a block goes on to the next token, comments and all."""
+    span, node = source.marks[at].value, lookup(source.tree, at)
+    if isinstance(node, (dict, list)) and node and source.text[span.start] not in "{[":
+        return _end(source, (*at, next(reversed(node)) if isinstance(node, dict) else len(node) - 1))
+    return span.start + len(source.text[span.start : span.end].rstrip("\r\n"))

@@ -374,6 +374,32 @@ def test_a_key_is_added_last(at: source.At, before: str, after: str) -> None:
     assert lookup(parse(made).tree, at) is False
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "made"),
+    [
+        ("a:\nb: 1\n", ("a",), "a: x\nb: 1\n"),
+        ("a: |\n  one\n  two\nb: 1\n", ("a",), "a: x\nb: 1\n"),
+        ("a: {b: [1], c: }", ("a", "c"), "a: {b: [1], c: x}"),
+        ("a: {b: [1]}  # why\n", ("a",), "a: x  # why\n"),
+        ("a: {}\n", ("a", "b"), "a: {b: x}\n"),
+        ("a: {b: 1 }\n", ("a", "c"), "a: {b: 1, c: x }\n"),
+        ("a:\n  b:\n    c: 1  # one\n\n# about d\nd: 2\n", ("a", "e"), "a:\n  b:\n    c: 1  # one\n  e: x\n\n# about d\nd: 2\n"),
+        ("a:\n  b: |\n    text\n\nd: 2\n", ("a", "e"), "a:\n  b: |\n    text\n  e: x\n\nd: 2\n"),
+        ("a: 1", ("b",), "a: 1\nb: x"),
+        ("a: 1  # last", ("b",), "a: 1  # last\nb: x"),
+        ("a:\n  - b: 1\n", ("a", 0, "c"), "a:\n  - b: 1\n    c: x\n"),
+    ],
+)  # fmt: skip
+def test_what_is_spliced_stands_where_a_person_would_put_it(text: str, at: source.At, made: str) -> None:
+    assert spliced(parse(text), at, "x") == made
+    assert lookup(parse(made).tree, at) == "x"
+
+
+def test_a_block_is_not_replaced() -> None:
+    with pytest.raises(SpecError, match="objects is not one value"):
+        spliced(parse(ADMIN), ("objects",), "x")
+
+
 def test_a_key_cannot_be_added_to_what_is_not_there() -> None:
     with pytest.raises(SpecError, match=r"there is no objects\.note"):
         spliced(parse(ADMIN), ("objects", "note", "direction"), "pull")
@@ -393,3 +419,14 @@ def test_splicing_changes_one_scalar_and_no_other_byte(tree: Any, data: st.DataO
     again = parse(made)
     assert lookup(again.tree, at) == "spliced"
     assert all(lookup(again.tree, other) == lookup(tree, other) for other in scalars if other != at)
+
+
+@given(TREES.filter(lambda tree: isinstance(tree, dict) and tree), st.data())
+def test_a_key_is_added_to_any_map(tree: Any, data: st.DataObject) -> None:
+    text = dumped(tree).lstrip("\n")
+    parsed = parse(text)
+    at = data.draw(st.sampled_from([at for at in parsed.marks if isinstance(lookup(tree, at), dict)]))
+    again = parse(spliced(parsed, (*at, "added"), "'x'"))
+    lookup(tree, at)["added"] = "x"
+    assert not again.faults
+    assert again.tree == tree

@@ -170,6 +170,10 @@ def example_names(file: File) -> Findings:
             if known and word not in known:
                 said = f"the mapping has no object {word}"
                 yield file.finding("unknown_object", said, place, instead(word, known))
+        for place, table in _tables(example, at) if known else ():
+            if table not in tables:
+                said = f"the mapping neither reads nor writes {table}"
+                yield file.finding("unknown_object", said, place, instead(table, sorted(filter(None, tables))))
         given = part(example, "given")
         yield from _narrows(file, part(given, "connection"), (*at, "given", "connection"))
         for place, row in _rows(example, at):
@@ -185,6 +189,17 @@ def _object_names(example: dict[str, Any], at: At) -> Iterator[tuple[At, str]]:
     for side in ("given", "expect"):
         for n, link in _each(part(example, side).get("links")):
             found.append(((*at, side, "links", n, "object"), link.get("object")))
+    yield from ((place, name) for place, name in found if isinstance(name, str))
+
+
+def _tables(example: dict[str, Any], at: At) -> Iterator[tuple[At, str]]:
+    """Places where a table of a system is named."""
+    found: list[tuple[At, Any]] = []
+    for n, write in _each(part(example, "expect").get("writes")):
+        found += [((*at, "expect", "writes", n, verb), write.get(verb)) for verb in ("create", "replace", "update")]
+    for side, name in (("given", "faults"), ("expect", "row")):
+        for n, item in _each(part(example, side).get(name)):
+            found.append(((*at, side, name, n, "object"), item.get("object")))
     yield from ((place, name) for place, name in found if isinstance(name, str))
 
 
