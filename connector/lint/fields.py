@@ -115,14 +115,18 @@ def paths(file: File) -> Findings:
     """Every step of every path is a field, or leads to another object that has it."""
     for thing in file.objects:
         uses = [*thing.uses, *(use for *_, value in thing.joins for use in value.uses)]
+        longer = {use.path[:n] for use in uses for n in range(len(use.path))}
         for use in uses:
             shape = file.shapes.get(str(part(thing.reads, use.path[0]).get("object")))
             if shape:
-                yield from _walk(file, use, shape)
+                yield from _walk(file, use, shape, continued=use.path in longer or bool(thing.problems))
 
 
-def _walk(file: File, use: Use, shape: Shape) -> Findings:
-    """Follow the path; the last field must be a date where `latest` compares it."""
+def _walk(file: File, use: Use, shape: Shape, *, continued: bool) -> Findings:
+    """Follow the path; the last step must be a field, and a date where `latest` compares it.
+
+    `continued`: other paths go on from where this one ends, as below an `each`.
+    """
     where: Shape | None = shape
     field: Field | None = None
     listed = False
@@ -157,11 +161,14 @@ def _walk(file: File, use: Use, shape: Shape) -> Findings:
                 where, listed = file.shapes.get(child.object), True
             else:
                 rest = use.path[index + 1 :]
-                yield from _told(
-                    file, "unknown_field", f"{where.name} has no field {step}", use, index, _meant(where, step, rest)
-                )
+                said = f"{where.name} has no field {step}"
+                yield from _told(file, "unknown_field", said, use, index, _meant(where, step, rest))
                 return
-    if use.at[-2:-1] == ("latest",) and isinstance(use.at[-1], int):
+    if field is None and len(use.path) > 1 and use.path[-1] != "*" and not continued:
+        said = f"{use.path[-1]} is {'a list of rows' if listed or use.path[-1] == 'records' else 'a whole row'}"
+        hint = "name a field of it, or read it under a name of its own and join it"
+        yield from _told(file, "whole_row", said, use, len(use.path) - 1, hint)
+    elif use.at[-2:-1] == ("latest",) and isinstance(use.at[-1], int):
         if field is not None and field.type not in _DATES:
             said = f"latest compares dates and times; {field.name} is {_kind(field)}"
             yield from _told(file, "not_a_date", said, use, len(use.path) - 1, instead("", _dated(where)))
@@ -186,9 +193,7 @@ def _dated(shape: Shape | None) -> list[str]:
 def _meant(shape: Shape, step: str, rest: tuple[str, ...]) -> str:
     if rest and (rest[0] in shape.fields or rest[0] in _relations(shape)):
         return f"one step too many; leave {step} out"
-    return instead(
-        step, [*shape.fields, *_relations(shape), *shape.children] if nearest(step, _relations(shape)) else shape.fields
-    )
+    return instead(step, [*shape.fields, *_relations(shape), *shape.children])
 
 
 def _relations(shape: Shape) -> dict[str, Field]:

@@ -66,9 +66,8 @@ def check(source: Source, kind: str) -> list[Trouble]:
         said = f"a file holds a map of keys, this one holds {_found(source.tree, ())}"
         return [Trouble("wrong_type", (), said, "begin with mapping: NAME, connection: NAME or examples:")]
     found = [trouble for error in _validator(kind).iter_errors(source.tree) for trouble in _explain(error, source)]
-    wrong = {
-        trouble.at for trouble in found if trouble.code == "wrong_type"
-    }  # no need to say that it is no choice, too
+    # what has the wrong type is none of the choices either
+    wrong = {trouble.at for trouble in found if trouble.code == "wrong_type"}
     found = [trouble for trouble in found if trouble.code != "unknown_word" or trouble.at not in wrong]
     unique = {(trouble.code, trouble.at, trouble.message): trouble for trouble in found}
     meant = {(*trouble.at[:-1], trouble.meant) for trouble in found if trouble.meant}
@@ -179,10 +178,8 @@ def _unknown(at: At, value: Any, schema: Any, name: str, _source: Source) -> Ite
     for key in extra:
         place = (*at, key)
         if here in forms and key in forms:
-            hint = f"keep {here} or {key}"
-            yield Trouble(
-                "two_forms", place, f"a field has exactly one form, this one has {here} and {key}", hint, key=True
-            )
+            said = f"a field has exactly one form, this one has {here} and {key}"
+            yield Trouble("two_forms", place, said, f"keep {here} or {key}", key=True)
             continue
         if here in forms and (owners := [form for form in forms if key in _defs()[f"form_{form}"]["properties"]]):
             said = f"{key} belongs to {' and '.join(owners)}, not to {here}"
@@ -232,11 +229,7 @@ def _type(at: At, value: Any, schema: Any, name: str, source: Source) -> Iterato
     elif types[0] == "string" and isinstance(value, (int, float)):
         hint = f'text goes in quotes: "{str(value).lower()}"' if not hint or name == "path" else hint
     elif types == ["boolean"]:
-        hint = (
-            "write true or false"
-            if not isinstance(value, str)
-            else instead(_TRUTH.get(value.lower(), ""), ("true", "false"))
-        )
+        hint = instead(_TRUTH.get(str(value).lower(), ""), ("true", "false"))
     elif types[0] == "array" and isinstance(value, str):
         hint = f"write [{value}]" if len(value) <= 40 else "write a list"
     yield Trouble("wrong_type", at, f"{called} takes {takes}, found {found}", hint)
