@@ -1,0 +1,297 @@
+"""What the documents say is true: their YAML lints, their commands exist, the tutorial runs as it is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from connector import __version__, errors, shape, source, spec
+from connector.cli import main
+from connector.lint import check_source
+from connector.sandbox.cli import sandbox
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
+MAPPING = (ROOT / "mappings" / "i360_classic.yaml").read_text("utf-8")
+VERBS = {**main.commands, "sandbox": sandbox}
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    """Every fenced block of these languages, in order of pages and lines."""
+    found = []
+    for page, text in TEXTS.items():
+        for match in re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            if match[1] in languages:
+                found.append(Block(page, text[: match.start()].count("\n") + 1, match[1], match[2]))
+    return found
+
+
+def steps(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console block, each with what it prints."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, printed = part.partition("\n")
+        yield command, printed
+
+
+def commands() -> list[tuple[str, str]]:
+    """(where, command) of every connector and make command that a page shows, in blocks and in running text."""
+    found = []
+    for block in blocks("console"):
+        found += [(block.id, command) for command, _ in steps(block.text)]
+    for block in blocks("sh", "crontab"):
+        found += [(block.id, line.partition(" # ")[0]) for line in block.text.splitlines()]
+    for page, text in TEXTS.items():
+        prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+        found += [(page, code) for code in re.findall(r"`((?:connector|make) [^`\n]+)`", prose)]
+    split = [(where, part.strip()) for where, line in found for part in re.split(r"&&|\||;", line)]
+    return [(where, part) for where, part in split if part.startswith(("connector ", "make "))]
+
+
+# ---- YAML ------------------------------------------------------------------------------------------------
+
+
+KINDS = {"mapping", "connection", "examples"}
+
+
+def _whole(block: Block) -> bool:
+    tree = source.parse(block.text).tree
+    return isinstance(tree, dict) and bool(KINDS & set(tree))
+
+
+WHOLE = [block for block in blocks("yaml") if _whole(block)]
+PARTS = [block for block in blocks("yaml") if block not in WHOLE and block.page == "README.md"]
+
+
+@pytest.mark.parametrize("block", WHOLE, ids=lambda block: block.id)
+def test_every_mapping_connection_and_example_file_shown_is_clean(block):
+    """But for the one mistake that the tutorial makes on purpose and corrects."""
+    shapes = shape.load(ROOT / "mappings" / "shapes")
+    found = check_source(source.parse(block.text.replace("Emial", "Email")), shapes=shapes, folder=None)
+    assert [finding for finding in found if finding.level != "note"] == []
+
+
+@pytest.mark.parametrize("block", PARTS, ids=lambda block: block.id)
+def test_the_excerpts_shown_are_those_of_the_shipped_mapping(block):
+    dedented = {len(re.match(" *", line)[0]) for line in MAPPING.splitlines()}
+    assert any(textwrap.indent(block.text, " " * depth) in MAPPING for depth in dedented)
+
+
+def test_there_is_something_to_check():
+    assert len(WHOLE) > 6
+    assert PARTS
+    assert len(commands()) > 30
+
+
+# ---- commands --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("where", "command"), sorted({(where, command) for where, command in commands()}))
+def test_every_command_shown_exists(where, command):
+    words = shlex.split(re.sub(r"\s[>2]+.*", "", command))
+    if words[0] == "make":
+        assert all(re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE) for target in words[1:])
+        return
+    known: click.Command = main
+    while isinstance(known, click.Group) and words[1:] and not words[1].startswith("-"):
+        words = words[1:]
+        inside = VERBS if known is main else known.commands
+        assert words[0] in inside, f"{where}: {command}"
+        known = inside[words[0]]
+    if "--help" not in words and "--version" not in words:
+        known.make_parser(click.Context(known)).parse_args(words[1:])  # raises NoSuchOption
+
+
+def options() -> list[tuple[str, str]]:
+    below = {f"sandbox {name}": verb for name, verb in sandbox.commands.items()}
+    return [
+        (name, max(option.opts, key=len))
+        for name, verb in {**VERBS, **below}.items()
+        for option in verb.params
+        if isinstance(option, click.Option)
+    ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_table_of_the_readme(verb):
+    assert re.search(rf"^\| `connector {verb}[ `]", TEXTS["README.md"], re.MULTILINE)
+
+
+@pytest.mark.parametrize(("verb", "option"), options())
+def test_every_option_is_said_on_the_page_about_operating_or_the_sandbox(verb, option):
+    said = [line for line in TEXTS["docs/operating.md"].splitlines() if f"`connector {verb.split()[0]}" in line]
+    assert any(option in line for line in said) or (verb.startswith("sandbox") and option in TEXTS["docs/sandbox.md"])
+
+
+def reasons() -> set[str]:
+    """The words that outcomes and log lines carry, as the code spells them."""
+    text = "".join((ROOT / "connector" / f"{name}.py").read_text("utf-8") for name in ("engine", "matching", "project"))
+    found = set(re.findall(r'"(?:skipped|blocked|failed)", "(\w+)"', text)) | set(re.findall(r'Note\("\w+", "(\w+)"', text))
+    kinds = [errors.ConnectorError]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if issubclass(kind, errors.EndpointError):
+            found.add(kind.code)
+    return found - {"failed"} | {"source_unavailable", "target_unavailable", "already_running", "lease_lost", "no_parent"}
+
+
+@pytest.mark.parametrize("reason", sorted(reasons()))
+def test_every_reason_is_said_on_the_page_about_operating(reason):
+    assert f"`{reason}`" in TEXTS["docs/operating.md"]
+
+
+# ---- links -----------------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    heads = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name) if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text("utf-8")), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_of_this_project_that_a_page_names_is_there(page):
+    named = re.findall(r"`((?:connector|tests|mappings|docs)/[\w/.\-]+)`", page.read_text("utf-8"))
+    made = {"mappings/contacts.yaml", "mappings/tests/contacts.yaml", "mappings/tests/"}
+    assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
+
+
+def test_the_changelog_has_the_current_version():
+    assert re.search(rf"^## \[{re.escape(__version__)}\]", TEXTS["CHANGELOG.md"], re.MULTILINE)
+
+
+def test_the_whole_licence_is_there():
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+# ---- the tutorial ----------------------------------------------------------------------------------------
+
+
+TUTORIAL = "docs/tutorial.md"
+
+
+def pattern(printed: str) -> str:
+    """What is shown as an expression: `...` alone is any lines, within a line it is any text."""
+    lines = []
+    for line in printed.strip("\n").split("\n"):
+        lines.append(r"(?:[^\n]*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", "[^\n]*") + r"\n")
+    return "".join(lines)
+
+
+def test_the_tutorial_runs_as_it_is_printed(tmp_path):
+    port = _free()
+    shell = Shell(tmp_path, port)
+    try:
+        for block in blocks("yaml", "console"):
+            if block.page != TUTORIAL:
+                continue
+            if block.language == "yaml":
+                name = block.text.split("\n", 1)[0].removeprefix("# ")
+                shell.save(name, block.text)
+                continue
+            for command, printed in steps(block.text):
+                got = shell.type(command)
+                assert re.fullmatch(pattern(printed), got + "\n" * (not got.endswith("\n"))), f"$ {command}\n{got}"
+    finally:
+        shell.close()
+
+
+def _free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Shell:
+    """A reader's terminals: remembers `cd` and `export`, keeps the org running in the second one, at a port that is free."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        bin_ = Path(sys.executable).parent
+        self.environment = {**os.environ, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"}
+        self.environment.pop("CONNECTOR_STATE", None)
+        self.second: subprocess.Popen[str] | None = None
+
+    def save(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text.replace("21600", str(self.port)), encoding="utf-8")
+
+    def type(self, command: str) -> str:
+        words = shlex.split(command)
+        if words[0] == "cd":
+            self.folder = self.folder / words[1]
+            return ""
+        if words[0] == "export":
+            self.environment |= dict(word.split("=", 1) for word in words[1:])
+            return ""
+        if command.startswith("connector sandbox --load"):
+            return self.serve([*words, "--port", str(self.port)])
+        if command.startswith("connector sandbox"):
+            command += f" --url http://127.0.0.1:{self.port}"
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout
+
+    def serve(self, words: list[str]) -> str:
+        out = self.folder / "second-terminal"
+        with out.open("w") as file:
+            self.second = subprocess.Popen(
+                words, cwd=self.folder, env={**self.environment, "PYTHONUNBUFFERED": "1"}, stdout=file, stderr=file, text=True
+            )
+        until = time.monotonic() + 30
+        while "Ctrl-C" not in out.read_text() and time.monotonic() < until and self.second.poll() is None:
+            time.sleep(0.05)
+        return out.read_text().replace(str(self.port), "21600")
+
+    def close(self) -> None:
+        if self.second:
+            self.second.terminate()
+            self.second.wait(10)
