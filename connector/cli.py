@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -164,7 +165,7 @@ def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -
                 if result.faults or verbose:
                     mark = "FAIL" if result.faults else "ok  "
                     click.echo(f"{mark} {result.id}  {result.says}   {file}:{result.line} ({result.over})")
-                    click.echo("".join(f"       {fault}\n" for fault in result.faults), nl=False)
+                    click.echo("".join(textwrap.indent(f"{fault}\n", " " * 7) for fault in result.faults), nl=False)
     click.echo(f"{passed} passed, {failed} failed")
     if not passed and not failed:
         raise SpecError("no example was run" + (f": none has {only!r} in its id" if only else ""))

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from connector import canon, plan
 from connector.endpoints.salesforce import Salesforce
 from connector.endpoints.sql import Sql
+from connector.examples.play import Play
 from connector.model import Change, Endpoint, Flow, Query, Read, Row
 from connector.sandbox import Org, serve
-
-if TYPE_CHECKING:
-    from connector.examples import Play
 
 
 @contextmanager
