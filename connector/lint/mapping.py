@@ -57,7 +57,7 @@ def check_schedule(file: File, objects: dict[str, Any] | None) -> Findings:
 
 def one_way(file: File) -> Findings:
     for thing in file.objects:
-        if thing.node.get("direction") == "both":
+        if thing.node.get("direction") == "both" and "read" in thing.node:
             said = f"{thing.name} has read, triggers and write, which flow one way"
             yield file.finding("one_way_object", said, (*thing.at, "direction"), "write pull or push")
 
@@ -93,7 +93,9 @@ def _changed(file: File, thing: Object, at: At, name: str, earlier: dict[str, li
         yield file.finding("unknown_read", said, at, instead(name, watched or thing.reads))
     elif isinstance(read, dict) and "watch" not in read:
         said = f"{name} triggers, but its read does not say what to watch"
-        yield file.finding("not_watched", said, at, f"add watch: {{first: all}} to the read {name}, or none, or 15m")
+        yield file.finding(
+            "not_watched", said, at, f"give the read {name} watch: {{first: all}}, {{first: none}} or {{first: 15m}}"
+        )
     elif thing.many(name):
         yield file.finding("many_as_row", f"{name} is a list of rows; one row triggers", at, "remove many: true")
     elif name in earlier:
