@@ -13,7 +13,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from connector.errors import EndpointError, RateLimited, SetupError, Unanswered,
 from connector.model import Clock
 
 T = TypeVar("T")
+Texts = Mapping[str, str]
 Transport = httpx.BaseTransport
 NOT_MODIFIED = 304
 LONGEST = 60.0
@@ -44,7 +45,7 @@ class Reply:
     status: int
     asked: str
     safe: bool
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Texts = field(repr=False)
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
@@ -55,8 +56,7 @@ class Reply:
 
     def odd(self, what: str) -> EndpointError:
         """An answer that does not hold together. Of a write one cannot know whether it was applied."""
-        kind = Unavailable if self.safe else Unanswered
-        return kind(f"{self.asked} answered {self.status} {what}")
+        return (Unavailable if self.safe else Unanswered)(f"{self.asked} answered {self.status} {what}")
 
     def busy(self, why: str = "") -> EndpointError | None:
         """The error if this status asks for another try later. Only 5xx leaves open whether a write was applied."""
@@ -65,20 +65,15 @@ class Reply:
             return RateLimited(f"{text}: too many calls at the moment", self._wait())
         if self.status in _NOT_NOW or (self.status >= 500 and self.safe):
             return Unavailable(f"{text}: not available at the moment")
-        if self.status >= 500:
-            return Unanswered(f"{text}: it may or may not have applied the call")
-        return None
+        return Unanswered(f"{text}: it may or may not have applied the call") if self.status >= 500 else None
 
     def _wait(self) -> float:
         told = self.headers.get("retry-after", "0")
         try:
-            return float(told) if told.isdigit() else _seconds(told) - _seconds(self.headers["date"])
+            until, at = (parsedate_to_datetime(date) for date in (told, self.headers["date"]))
+            return (until - at).total_seconds()
         except (KeyError, ValueError, TypeError):
-            return 0.0
-
-
-def _seconds(date: str) -> float:
-    return parsedate_to_datetime(date).timestamp()
+            return float(told) if told.isdigit() else 0.0
 
 
 def patiently(ask: Callable[[], T], clock: Clock, attempts: int = 5) -> T:
@@ -92,12 +87,10 @@ def patiently(ask: Callable[[], T], clock: Clock, attempts: int = 5) -> T:
         except Unanswered:
             raise
         except Unavailable as error:
-            pause = random.uniform(0, min(LONGEST, 2.0**attempt))  # noqa: S311 - spreads load, guards nothing
-            if isinstance(error, RateLimited):
-                if error.wait is None or error.wait > LONGEST:
-                    raise
-                pause += error.wait
-        clock.sleep(pause)
+            told = error.wait if isinstance(error, RateLimited) else 0.0
+            if told is None or told > LONGEST:
+                raise
+        clock.sleep(told + random.uniform(0, min(LONGEST, 2.0**attempt)))  # noqa: S311 - spreads load, guards nothing
     return ask()
 
 
@@ -110,9 +103,7 @@ class Wire:
         self.origin = _address(origin).copy_with(path="/", query=None, fragment=None)
         if self.origin.scheme != "https" and not (self.origin.scheme == "http" and loopback(self.origin.host)):
             raise SetupError(f"{origin}: only https addresses are called (http only on this machine, at 127.0.0.1)")
-        self._deadline = deadline
-        self._limit = limit
-        self._network = _Network()
+        self._deadline, self._limit, self._network = deadline, limit, _Network()
         self._transport = transport or _Transport(self._network)
 
     def send(
@@ -120,30 +111,23 @@ class Wire:
         method: str,
         address: str,
         *,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        headers: Texts | None = None,
         json: Any = None,
-        form: Mapping[str, str] | None = None,
+        form: Texts | None = None,
         safe: bool | None = None,
     ) -> Reply:
         """One attempt. `address` is a path, or absolute at this origin; `safe` defaults to whether it is a GET."""
         safe = method == "GET" if safe is None else safe
         url = self._pinned(address)
         asked = f"{method} {url.copy_with(query=None, fragment=None)}"
-        request = httpx.Request(
-            method,
-            url,
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})},
-            params=params,
-            json=json,
-            data=form,
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)},
-        )
-        until = self._network.until = time.monotonic() + self._deadline
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
+        times = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)}
+        request = httpx.Request(method, url, headers=headers, json=json, data=form, extensions=times)
+        self._network.until = time.monotonic() + self._deadline
         try:
             response = self._transport.handle_request(request)
             try:
-                body = self._unpacked(response, until)
+                body = self._unpacked(response)
             finally:
                 response.close()
         except _NOT_SENT as error:
@@ -151,7 +135,7 @@ class Wire:
         except _TooLarge:
             kind = EndpointError if safe else Unanswered
             raise kind(f"{asked} answered with more than {self._limit >> 20} MB: not read any further") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, zlib.error) as error:
             kind = Unavailable if safe else Unanswered
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None
         if 300 < response.status_code < 400 and response.status_code != NOT_MODIFIED:
@@ -165,61 +149,36 @@ class Wire:
         self._transport.close()
 
     def _pinned(self, address: str) -> httpx.URL:
-        url = self.origin.join(_address(address))
-        if (url.scheme, url.host, url.port, url.userinfo) != (
-            self.origin.scheme,
-            self.origin.host,
-            self.origin.port,
-            b"",
-        ):
-            raise EndpointError(f"a call meant for {self.origin.host} was to go to {url.host}: not sent")
+        url, origin = self.origin.join(_address(address)), self.origin
+        if (url.scheme, url.host, url.port, url.userinfo) != (origin.scheme, origin.host, origin.port, b""):
+            raise EndpointError(f"a call meant for {origin.host} was to go to {url.host}: not sent")
         return url
 
-    def _unpacked(self, response: httpx.Response, until: float) -> bytes:
+    def _unpacked(self, response: httpx.Response) -> bytes:
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "gzip", "deflate"):
             raise httpx.DecodingError(f"unknown content encoding {coding[:20]!r}")
-        unzip = None if coding == "identity" else zlib.decompressobj(47)  # 47: gzip or zlib, as it turns out
-        raw, parts, size = 0, list[bytes](), 0
-        for chunk in _stream(response):
-            if time.monotonic() > until:
-                raise httpx.ReadTimeout("the answer took too long")
-            raw += len(chunk)
-            rest = chunk
-            while rest:
-                if unzip is None:
-                    part, rest = rest, b""
-                else:
-                    if unzip.eof:  # a gzip body may have several members
-                        unzip = zlib.decompressobj(47)
-                    part, rest = _inflate(unzip, rest, self._limit + 1 - size)
+        unzip, parts, size = None, list[bytes](), 0
+        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - a synchronous transport has no other
+        for chunk in response.stream:
+            while chunk:
+                part, rest = chunk, b""
+                if coding != "identity":
+                    if unzip is None or unzip.eof:  # a gzip body may have several members
+                        unzip = zlib.decompressobj(47)  # 47: gzip or zlib, as it turns out
+                    part, rest = unzip.decompress(chunk, self._limit + 1 - size), unzip.unused_data
                 parts.append(part)
                 size += len(part)
                 if size > self._limit:
                     raise _TooLarge
-        whole = response.headers.get("content-length", "")
-        if response.status_code not in (204, NOT_MODIFIED) and whole.isdigit() and int(whole) != raw:
-            raise httpx.RemoteProtocolError("the answer ended early")
-        if unzip is not None and raw and not unzip.eof:
+                chunk = rest  # noqa: PLW2901 - what is left of it
+        if unzip is not None and not unzip.eof:
             raise httpx.RemoteProtocolError("the packed answer ended early")
         return b"".join(parts)
 
 
 class _TooLarge(Exception):
     pass
-
-
-def _inflate(unzip: Any, chunk: bytes, most: int) -> tuple[bytes, bytes]:
-    try:
-        return unzip.decompress(chunk, most), unzip.unused_data
-    except zlib.error:
-        raise httpx.DecodingError("the packed answer is damaged") from None
-
-
-def _stream(response: httpx.Response) -> Iterable[bytes]:
-    stream = response.stream
-    assert isinstance(stream, httpx.SyncByteStream)  # noqa: S101 - a synchronous transport has no other
-    return stream
 
 
 def _address(text: str) -> httpx.URL:
@@ -234,9 +193,8 @@ def loopback(host: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    return str(error) or type(error).__name__
+    late = isinstance(error, httpx.TimeoutException)
+    return "no answer in time" if late else str(error) or type(error).__name__
 
 
 class _Transport(httpx.HTTPTransport):
@@ -260,22 +218,13 @@ class _Network(httpcore.NetworkBackend, threading.local):
             raise httpcore.ReadTimeout("the call took too long")
         return left if timeout is None else min(left, timeout)
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        real = httpcore.SyncBackend().connect_tcp(host, port, self.left(timeout), local_address, socket_options)
-        return _Stream(real, self)
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *more: Any, **named: Any) -> _Stream:
+        return _Stream(httpcore.SyncBackend().connect_tcp(host, port, self.left(timeout), *more, **named), self)
 
 
 class _Stream(httpcore.NetworkStream):
     def __init__(self, real: httpcore.NetworkStream, network: _Network) -> None:
-        self._real = real
-        self._network = network
+        self._real, self._network = real, network
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._real.read(max_bytes, self._network.left(timeout))
@@ -283,9 +232,7 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._real.write(buffer, self._network.left(timeout))
 
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
         return _Stream(self._real.start_tls(ssl_context, server_hostname, self._network.left(timeout)), self._network)
 
     def get_extra_info(self, info: str) -> Any:
