@@ -10,6 +10,7 @@ from typing import Any
 from connector import canon, plan, schedule
 from connector.examples.compare import Difference, differing, origin, short, table, unwanted
 from connector.examples.play import Play, id_of
+from connector.examples.suite import VERBS
 from connector.model import Change, Skip, Why
 
 
@@ -60,7 +61,7 @@ def _write_differs(play: Play, want: Mapping[str, Any], one: Write) -> Iterator[
 
 
 def _verb(want: Mapping[str, Any]) -> tuple[str, str]:
-    return next((verb, want[verb]) for verb in ("create", "replace", "update", "delete", "link") if verb in want)
+    return next((verb, want[verb]) for verb in VERBS if verb in want)
 
 
 def came_from(play: Play, side: str, change: Change, at: str) -> str:
@@ -266,4 +267,4 @@ CHECKS: Mapping[str, Callable[[Play, Any], Iterator[str]]] = {
     "due": due,
     "advanced": advanced,
 }
-"""Key of `expect` -> its check. `result`, `fields` and `without` belong to examples of a value or a row."""
+"""Key of `expect` -> its check, of examples that have steps."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connector import lint, shape, spec
+from connector import canon, lint, shape, spec
 from connector.errors import SpecError
 from connector.model import Shape
 from connector.project import Project, refused
-from connector.source import Source, read
+from connector.source import At, Source, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,49 @@ def load(path: Path, mapping: Source | None = None) -> Suite:
     describes = _described(file.parent / "shapes", source.tree.get("shapes", {}))
     shapes = {name: shape.shape_of(node) for name, node in describes.items()}
     refused(lint.check_source(source, shapes=shapes, folder=path.absolute().parent), [source])
+    if nonsense := list(_nonsense(source)):
+        raise SpecError("\n".join(nonsense))
     mapping = mapping or read(file)
     refused(lint.check_source(mapping, shapes=shapes), [mapping])
     return Suite(source, mapping, describes, shapes)
+
+
+OF_A_VALUE, OF_A_ROW = frozenset({"result"}), frozenset({"fields", "without"})
+"""What an example of a value expects, and one of a row; everything else is expected of steps."""
+
+VERBS = ("create", "replace", "update", "delete", "link")
+
+
+def _nonsense(source: Source) -> Iterator[str]:
+    """What the grammar lets pass, and no example can mean: an expectation that nothing looks at would always hold."""
+    for n, example in enumerate(source.tree["examples"]):
+        at: At = ("examples", n)
+        given, expect = example.get("given", {}), example["expect"]
+        kind, mine = "steps", frozenset(expect) - OF_A_VALUE - OF_A_ROW
+        if "value" in example:
+            kind, mine = "a value", OF_A_VALUE
+        elif "row" in given:
+            kind, mine = "a row", OF_A_ROW
+            if "object" not in example:
+                yield _said(source, (*at, "given", "row"), "object must say which fields are made of the row")
+        for key in expect:
+            if key not in mine:
+                yield _said(source, (*at, "expect", key), f"{key} cannot be expected of {kind}")
+        for k, write in enumerate(expect.get("writes", ())):
+            verbs = [verb for verb in VERBS if verb in write]
+            if len(verbs) != 1:
+                said = f"a write has one of {', '.join(VERBS)}; this one has {' and '.join(verbs) or 'none'}"
+                yield _said(source, (*at, "expect", "writes", k), said)
+        moments = [((*at, "now"), example.get("now"))]
+        moments += [((*at, "given", key), given.get(key)) for key in ("last_success", "activated")]
+        for place, moment in moments:
+            if moment is not None and canon.instant(moment) is None:
+                yield _said(source, place, f"there is no moment {moment}")
+
+
+def _said(source: Source, at: At, what: str) -> str:
+    span = source.span(at)
+    return f"{source.name}:{span.line}:{span.column}: {what}"
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
