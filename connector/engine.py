@@ -16,7 +16,7 @@ from connector import canon, schedule
 from connector.errors import Drifted, EndpointError, LeaseLost, RateLimited, Unauthorized
 from connector.matching import Mapped, mapped
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Skip, Why
-from connector.pages import Asked, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
+from connector.pages import Asked, Bounds, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
 from connector.state import Batch, Cursor, Lease, Parked, Pass, Store, Stream, Version
 from connector.writing import Writer, waves
 
@@ -74,7 +74,7 @@ def run(flow: Flow, world: World) -> Run:
 
 def event(flow: Flow, world: World, record: Row) -> Run:
     """One record that the source hands over, now: the step behind webhooks and `push`. The cursor stays where it is."""
-    return _leased(flow, world, lambda work: work.one(record))
+    return _leased(flow, world, lambda work: work.one(record), poll=False)
 
 
 def preview(flow: Flow, world: World) -> Run:
@@ -84,10 +84,10 @@ def preview(flow: Flow, world: World) -> Run:
     return work.ended(work.attempt(_Work.catch_up))
 
 
-def _leased(flow: Flow, world: World, act: Callable[[_Work], None]) -> Run:
+def _leased(flow: Flow, world: World, act: Callable[[_Work], None], *, poll: bool = True) -> Run:
     store, now = world.store, world.clock.now()
     stream = store.stream(flow.connection, flow.object)
-    slot = schedule.slot(stream.slot, flow.every, now)
+    slot = schedule.slot(stream.slot, flow.every, now) if poll else stream.slot
     claimed = store.claim(stream, world.owner, now, slot, LEASE, world.alive, flow.digest)
     if claimed is None:
         return Run(flow.connection, flow.object, flow.direction, "running", code="already_running")
@@ -110,6 +110,7 @@ class _Work:
         self.counts: Counter[str] = Counter(dict.fromkeys(("read", *STATUSES), 0))
         self.billed = world.source.calls + world.target.calls
         self.window: tuple[str | None, str | None] = (None, None)
+        self.bounds: Bounds = {}
         self.seen: list[tuple[Version, int]] = []
 
     def attempt(self, act: Callable[[_Work], None]) -> Exception | None:

@@ -245,7 +245,10 @@ def unhandled(
     ]
 
 
-def remembered(flow: Flow, cursor: Cursor, until: datetime) -> dict[str, tuple[datetime, datetime | None]]:
+Bounds = dict[str, tuple[datetime, datetime | None]]
+
+
+def remembered(flow: Flow, cursor: Cursor, until: datetime) -> Bounds:
     """By watched read: from which stamp on later windows, and this pass, can bring a version again. None: from any.
 
     A version that nothing can read again need not be stored. A pass itself reads a record twice only when another
@@ -260,7 +263,7 @@ def remembered(flow: Flow, cursor: Cursor, until: datetime) -> dict[str, tuple[d
     return bounds
 
 
-def worth_keeping(version: Version, bounds: Mapping[str, tuple[datetime, datetime | None]]) -> bool:
+def worth_keeping(version: Version, bounds: Bounds) -> bool:
     stamp = canon.instant(version.stamp)
     if stamp is None or version.read not in bounds:
         return True

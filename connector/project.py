@@ -242,7 +242,7 @@ def prefetch(pages: Iterator[Page]) -> Iterator[Page]:
             yield item
     finally:
         stopped.set()
-        thread.join()
+        thread.join(timeout=1)  # a call under way may take minutes; nobody waits for its page any more
 
 
 __all__ = ["Project", "Runner", "SystemClock", "connect", "living", "load", "locate", "narrowed", "prefetch", "worker"]

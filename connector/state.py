@@ -366,7 +366,7 @@ class Store:
         found: Stream,
         owner: str,
         now: datetime,
-        slot: datetime,
+        slot: datetime | None,
         ttl: timedelta,
         alive: Callable[[str], bool],
         digest: str,
@@ -381,7 +381,7 @@ class Store:
             if row.token and row.lease_until > millis(now) and alive(row.owner):
                 return None
             held = {"owner": owner, "token": lease.token, "lease_until": millis(now + ttl)}
-            self._set(tx, lease, **held, started_at=millis(now), slot_at=millis(slot))
+            self._set(tx, lease, **held, started_at=millis(now), slot_at=millis(slot) if slot else None)
             killed = (run.c.stream_id == found.id) & run.c.finished.is_(None)
             tx.execute(
                 sa.update(run).where(killed).values(finished=millis(now), status="failed", error="it was killed")
