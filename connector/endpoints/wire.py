@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import httpcore
 import httpx
 
-from connector.errors import EndpointError, RateLimited, SetupError, Unanswered, Unavailable
+from connector.errors import EndpointError, RateLimited, Rejected, SetupError, Unanswered, Unavailable
 from connector.model import Clock
 
 T = TypeVar("T")
@@ -122,7 +122,10 @@ class Wire:
         asked = f"{method} {url.copy_with(query=None, fragment=None)}"
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
         times = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)}
-        request = httpx.Request(method, url, headers=headers, json=json, data=form, extensions=times)
+        try:
+            request = httpx.Request(method, url, headers=headers, json=json, data=form, extensions=times)
+        except (TypeError, ValueError) as error:
+            raise Rejected(f"{asked} cannot carry a value: {error}", "INVALID_VALUE") from None
         self._network.until = time.monotonic() + self._deadline
         try:
             response = self._transport.handle_request(request)

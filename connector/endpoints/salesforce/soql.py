@@ -6,32 +6,30 @@ SOQL has no bound parameters. So every value goes through `literal`, every name 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
-from typing import Any, NoReturn
+from itertools import product
+from typing import Any
 
 from connector import canon
+from connector.endpoints.forms import FORMS, near
 from connector.errors import Drifted, SpecError
-from connector.model import Field, Query, Row, Shape, Where, Window
+from connector.model import Query, Row, Shape, Where, Window
 
 Shapes = Mapping[str, Shape]
+Fixes = dict[str, Any]
+"""Field -> what puts its value into our spelling; relationship -> Fixes."""
 
-IN_MOST = 400
-"""Values of one IN list; more go in further queries. 60,000 characters of them leave room for a SELECT of 800 fields."""
-_IN_LENGTH = 60_000
+IN_LENGTH, _LEAST = 60_000, 150
+"""Characters of one IN list, so that there is room for a SELECT of 800 fields, and what a value counts at least."""
 _LITERAL_LENGTH = 4_000
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*", re.ASCII)
-_ORDER = re.compile(r"(\S+)( asc| desc)?( nulls (?:first|last))?", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"[0-9A-Za-z]{15}([0-9A-Za-z]{3})?", re.ASCII)
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d{1,3})?Z?", re.ASCII)
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"})
-_IDS = {"id", "reference"}
-_NUMBERS = {"int", "long", "double", "currency", "percent"}
-_NOT_TEXT = _IDS | _NUMBERS | {"boolean", "date", "datetime", "time"}
+_WILD = _ESCAPES | str.maketrans({"%": "\\%", "_": "\\_"})
 _UNREADABLE = {"address", "location", "base64"}
 """Compound fields (their parts are fields of their own) and files: `whole` leaves them out."""
 _STAMPS = ("SystemModstamp", "LastModifiedDate", "CreatedDate")
@@ -42,59 +40,48 @@ _STAMPS = ("SystemModstamp", "LastModifiedDate", "CreatedDate")
 
 def literal(kind: str, value: Any) -> str:
     """`value` as SOQL writes it for a field of type `kind`. ValueError: no such field can hold it."""
-    if value is None:
-        return "null"
-    if kind in _IDS:
-        return f"'{canon.id18(_match(_ID, value))}'"
-    if kind in _NUMBERS:
-        return _number(value)
-    if kind == "boolean":
-        return {"true": "true", "false": "false"}.get(str(value).lower()) or _no(kind, value)
-    if kind in ("datetime", "date"):
-        return (canon.instant(value) if kind == "datetime" else canon.date(value)) or _no(kind, value)
-    if kind == "time":
-        return _match(_TIME, value).removesuffix("Z") + "Z"
-    if isinstance(value, datetime | date):
-        value = canon.instant(value) or canon.date(value) or _no(kind, value)
-    if not isinstance(value, str | int | float | Decimal):
-        _no(kind, value)
-    return _quoted(str(value).translate(_ESCAPES))
+    made = "null" if value is None else _LITERALS.get(kind, _text)(value)
+    if made is None:
+        raise ValueError(f"{value!r} is no {kind}")
+    return made
 
 
-def _quoted(escaped: str) -> str:
-    escaped.encode()  # half a surrogate pair is a ValueError here
-    if "\0" in escaped or len(escaped) > _LITERAL_LENGTH:
-        raise ValueError("no text field that can be filtered holds this")
-    return f"'{escaped}'"
+def _id(value: Any) -> str | None:
+    return f"'{canon.id18(value)}'" if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
-def _number(value: Any) -> str:
+def _number(value: Any) -> str | None:
     try:
         number = Decimal(str(value))
     except InvalidOperation:
-        _no("number", value)
-    if isinstance(value, bool) or not number.is_finite() or abs(number.adjusted()) > 40:
-        _no("number", value)
-    return f"{number:f}"
+        return None
+    return f"{number:f}" if number.is_finite() and abs(number.adjusted()) <= 40 else None
 
 
-def _match(form: re.Pattern[str], value: Any) -> str:
-    return value if isinstance(value, str) and form.fullmatch(value) else _no(form.pattern, value)
+def _boolean(value: Any) -> str | None:
+    return {"true": "true", "false": "false"}.get(str(value).lower())
 
 
-def _no(kind: str, value: Any) -> NoReturn:
-    raise ValueError(f"{value!r} is no {kind}")
+def _time(value: Any) -> str | None:
+    return value.removesuffix("Z") + "Z" if isinstance(value, str) and _TIME.fullmatch(value) else None
 
 
-def canonical(kind: str | None, value: Any) -> Any:
-    """`value` as the org gives it back from a field of this type, in our spelling; unchanged where it would refuse it."""
-    if kind in _IDS:
-        return canon.id18(value)
-    if kind == "datetime":
-        return canon.instant(value) or value or None
-    if kind == "date":
-        return canon.date(value) or value or None
-    return None if value == "" else value
+def _text(value: Any) -> str | None:
+    escaped = str(value).translate(_ESCAPES)
+    escaped.encode()  # half a surrogate pair is a ValueError here
+    fits = isinstance(value, str | int | float) and "\0" not in escaped and len(escaped) <= _LITERAL_LENGTH
+    return f"'{escaped}'" if fits else None
+
+
+_LITERALS: Mapping[str, Callable[[Any], str | None]] = {
+    **dict.fromkeys(("id", "reference"), _id),
+    **dict.fromkeys(("int", "long", "double", "currency", "percent"), _number),
+    "boolean": _boolean,
+    "datetime": canon.instant,
+    "date": canon.date,
+    "time": _time,
+}
+"""By type of field; every other type is text."""
 
 
 # ---- names -----------------------------------------------------------------------------------------------
@@ -110,59 +97,43 @@ def parent_of(shape: Shape, relationship: str) -> str | None:
     return targets[0] if len(targets) == 1 else "User" if "User" in targets else None
 
 
-def _hops(path: str, name: str | None, shapes: Shapes) -> Iterator[tuple[str | None, str]]:
-    """Each step of a dotted path: the object it starts from (None: not known), and what is named of it."""
+def _hops(path: str, name: str, shapes: Shapes) -> Iterator[tuple[str, str]]:
+    """Each step of a dotted path: the object it starts from ("": not known), and what is named of it."""
     for step in path.split("."):
         yield name, step
-        shape = shapes.get(name or "")
-        name = parent_of(shape, step) if shape else None
-
-
-def field_at(path: str, name: str, shapes: Shapes) -> Field | None:
-    *_, (holder, last) = _hops(path, name, shapes)
-    shape = shapes.get(holder or "")
-    return shape.fields.get(last) if shape else None
+        name = (parent_of(shapes[name], step) if name in shapes else None) or ""
 
 
 def _kind(path: str, name: str, shapes: Shapes) -> str:
-    found = field_at(path, name, shapes)
+    *_, (holder, last) = _hops(path, name, shapes)
+    found = shapes[holder].fields.get(last) if holder in shapes else None
     return found.type if found else "string"
 
 
 def _spelled(query: Query) -> Iterator[str]:
-    yield from query.paths
-    yield from (where.field for where in query.where)
-    yield from (order.split(" ")[0] for order in query.order)
+    yield from (*query.paths, *(where.field for where in query.where), *query.order)
     if query.window and query.window.field:
         yield query.window.field
 
 
 def objects(query: Query, shapes: Shapes) -> set[str]:
     """Every object whose shape is needed to ask `query` and read its answer, as far as `shapes` lets one see."""
-    names = {query.object}
-    for path in _spelled(query):
-        names |= {name for name, _ in _hops(path, query.object, shapes) if name}
-    return names.union(*(objects(child, shapes) for child in query.children.values()))
+    named = {name for path in _spelled(query) for name, _ in _hops(path, query.object, shapes) if name}
+    return named.union({query.object}, *(objects(child, shapes) for child in query.children.values()))
 
 
 def gone(query: Query, shapes: Shapes) -> Drifted | None:
     """The error for the first name in `query` that no shape has."""
     for path in _spelled(query):
         for name, step in _hops(path, query.object, shapes):
-            shape = shapes.get(name or "")
-            if shape and step not in names_of(shape):
-                return Drifted(unknown(step, shape, path if "." in path else ""))
+            if name in shapes and step not in (names := names_of(shapes[name])):
+                said = f"{name} has no field {step}{near(step, names)}{f', named in {path}' if '.' in path else ''}"
+                return Drifted(f"{said}; check the mapping, and what the integration user may see")
     return next((error for child in query.children.values() if (error := gone(child, shapes))), None)
 
 
 def names_of(shape: Shape) -> set[str]:
     return {*shape.fields, *(each.relationship for each in shape.fields.values() if each.relationship)}
-
-
-def unknown(name: str, shape: Shape, path: str = "") -> str:
-    near = get_close_matches(name, sorted(names_of(shape)), 1, 0.7)
-    hint = f"did you mean {near[0]}?" if near else "check the mapping, and what the integration user may see"
-    return f"{shape.name} has no field {name}{path and f' (in {path})'}; {hint}"
 
 
 def _name(path: str) -> str:
@@ -176,21 +147,18 @@ def _name(path: str) -> str:
 
 def soql(query: Query, shapes: Shapes, relationship: str | None = None) -> str:
     """With `relationship`, the sub-select that asks for `query` below each row of another."""
-    kind = {path: _kind(path, query.object, shapes) for path in _spelled(query)}
-    selected = [
-        *columns(query, shapes[query.object]),
-        *(f"({soql(child, shapes, _name(below))})" for below, child in query.children.items()),
-    ]
-    conditions = [_equals(where, kind[where.field]) for where in query.where]
-    order = [_order(each) for each in query.order]
+    shape = shapes[query.object]
+    below = [f"({soql(child, shapes, _name(name))})" for name, child in query.children.items()]
+    conditions = [_equals(where, _kind(where.field, query.object, shapes)) for where in query.where]
+    order = [_name(path) for path in query.order]
     if query.window:
-        stamp = window_field(query, shapes[query.object])
-        conditions.append(_within(query.window, stamp, kind.get(stamp, "datetime")))
+        stamp = window_field(query, shape)
+        conditions.append(_within(query.window, stamp, _kind(stamp, query.object, shapes)))
         order = [stamp, "Id"]
     elif relationship and not order:  # a list below a row needs an order that does not change from poll to poll
-        order = [name for name in ("CreatedDate", "Id") if name in shapes[query.object].fields]
+        order = [name for name in ("CreatedDate", "Id") if name in shape.fields]
     return (
-        f"SELECT {', '.join(selected)} FROM {_name(relationship or query.object)}"
+        f"SELECT {', '.join([*columns(query, shape), *below])} FROM {_name(relationship or query.object)}"
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         + (f" ORDER BY {', '.join(order)}" if order else "")
     )
@@ -198,8 +166,7 @@ def soql(query: Query, shapes: Shapes, relationship: str | None = None) -> str:
 
 def columns(query: Query, shape: Shape) -> list[str]:
     names = [each.name for each in shape.fields.values() if each.type not in _UNREADABLE] if query.whole else []
-    names += query.paths
-    names += [where.field for where in query.where if where.fold]  # `Form` looks at them once more
+    names += (*query.paths, *(where.field for where in query.where if where.fold))  # `form` looks at them once more
     if query.stamped or query.window:
         names += ["Id", *filter(None, [stamp_of(shape)])]
     if query.window:
@@ -213,39 +180,28 @@ def columns(query: Query, shape: Shape) -> list[str]:
 def window_field(query: Query, shape: Shape) -> str:
     stamp = query.window.field if query.window and query.window.field else stamp_of(shape)
     if stamp is None:
-        raise Drifted(
-            f"{shape.name} has no field that tells when a row changed, so changed rows cannot be read from it"
-        )
-    return stamp
+        raise Drifted(f"{shape.name} has no field that tells when a row changed, so changes cannot be read from it")
+    return _name(stamp)
 
 
 def _within(window: Window, stamp: str, kind: str) -> str:
     if window.after is None:
-        low = [f"{stamp} >= {literal(kind, window.since)}"] if window.since else []
+        low = f"{stamp} >= {literal(kind, window.since)} AND " if window.since else ""
     else:
         seen, last = literal(kind, window.after[0]), literal("id", window.after[1])
-        low = [f"({stamp} > {seen} OR ({stamp} = {seen} AND Id > {last}))"]
-    return " AND ".join([*low, f"{stamp} <= {literal(kind, window.until)}"])
-
-
-def _order(text: str) -> str:
-    found = _ORDER.fullmatch(text)
-    if not found:
-        raise SpecError(f"{text!r} is not an order: write the name of a field, and asc or desc")
-    return _name(found[1]) + "".join(filter(None, found.groups()[1:])).upper()
+        low = f"({stamp} > {seen} OR ({stamp} = {seen} AND Id > {last})) AND "
+    return f"{low}{stamp} <= {literal(kind, window.until)}"
 
 
 def _equals(where: Where, kind: str) -> str:
-    name = _name(where.field)
-    fold = where.fold and kind not in _NOT_TEXT
+    name, fold = _name(where.field), where.fold and kind not in _LITERALS
     exact, alike = [], []
     for value in where.values:
         words = str(value).split() if fold and value is not None else []
         if value is None:
             alike.append(f"{name} = null")
-        elif len(words) > 1:  # doubled spaces count as one: ask for a little more, `Form` drops what is not meant
-            wild = [word.translate(_ESCAPES).replace("%", "\\%").replace("_", "\\_") for word in words]
-            alike.append(f"{name} LIKE {_quoted('%'.join(wild))}")
+        elif len(words) > 1:  # doubled spaces count as one: ask for a little more, `form` drops what is not meant
+            alike.append(f"{name} LIKE '{'%'.join(word.translate(_WILD) for word in words)}'")
         else:
             exact.append(literal(kind, words[0] if words else value))
     if exact:
@@ -255,12 +211,8 @@ def _equals(where: Where, kind: str) -> str:
 
 def split(query: Query, shapes: Shapes) -> list[Query]:
     """`query` as queries that are short enough; none at all when it asks for values that no row can have."""
-    for at, where in enumerate(query.where):
-        fitting = list(_fitting(where, _kind(where.field, query.object, shapes)))
-        if fitting != [where]:
-            before, after = query.where[:at], query.where[at + 1 :]
-            return [each for one in fitting for each in split(replace(query, where=(*before, one, *after)), shapes)]
-    return [query]
+    lists = [list(_fitting(where, _kind(where.field, query.object, shapes))) for where in query.where]
+    return [replace(query, where=some) for some in product(*lists)]
 
 
 def _fitting(where: Where, kind: str) -> Iterator[Where]:
@@ -268,16 +220,16 @@ def _fitting(where: Where, kind: str) -> Iterator[Where]:
     for value in where.values:
         with suppress(ValueError):  # the field cannot hold such a value, so no row has it
             text = literal(kind, value)
-            groups.setdefault(text if kind in _NOT_TEXT else text.casefold(), {})[text] = value
+            groups.setdefault(text if kind in _LITERALS else text.casefold(), {})[text] = value
     chunk: list[Any] = []
-    length = 0
+    left = IN_LENGTH
     for group in groups.values():
-        more = sum(len(text) + len(where.field) + 12 for text in group)
-        if chunk and (len(chunk) + len(group) > IN_MOST or length + more > _IN_LENGTH):
+        size = sum(max(len(text) + len(where.field) + 12, _LEAST) for text in group)
+        if chunk and size > left:
             yield replace(where, values=tuple(chunk))
-            chunk, length = [], 0
+            chunk, left = [], IN_LENGTH
         chunk += group.values()
-        length += more
+        left -= size
     if chunk:
         yield replace(where, values=tuple(chunk))
 
@@ -285,59 +237,28 @@ def _fitting(where: Where, kind: str) -> Iterator[Where]:
 # ---- the rows --------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Form:
-    """How rows of one query are brought to our spelling: worked out once, from the shapes, and applied per row."""
-
-    fixes: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
-    parents: dict[str, Form] = field(default_factory=dict)
-    children: dict[str, Form] = field(default_factory=dict)
-    folds: list[tuple[Sequence[str], set[str | None]]] = field(default_factory=list)
-
-    def rows(self, rows: list[Row]) -> list[Row]:
-        tidy = [self._row(row) for row in rows]
-        for path, wanted in self.folds:
-            tidy = [row for row in tidy if canon.fold(_at(row, path)) in wanted]
-        return tidy
-
-    def _row(self, row: Row) -> Row:
-        row.pop("attributes", None)
-        for name, fix in self.fixes.items():
-            if (value := row.get(name)) is not None:
-                row[name] = fix(value)
-        for name, parent in self.parents.items():
-            if row.get(name) is not None:
-                parent._row(row[name])  # noqa: SLF001 - a Form too
-        for name, child in self.children.items():
-            row[name] = child.rows(row.get(name) or [])
-        return row
-
-
-def form(query: Query, shapes: Shapes) -> Form:
-    made = Form(children={name: form(child, shapes) for name, child in query.children.items()})
+def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
+    """What puts rows of one query into our spelling: worked out once, from the shapes, and applied per page."""
+    fixes: Fixes = {name: form(child, shapes) for name, child in query.children.items()}
     for path in columns(query, shapes[query.object]):
-        inner = made
         *parents, last = path.split(".")
+        inner = fixes
         for name in parents:
-            inner = inner.parents.setdefault(name, Form())
-        kind = _kind(path, query.object, shapes)
-        if kind in _IDS:
-            inner.fixes[last] = canon.id18
-        elif kind == "datetime":
-            inner.fixes[last] = _instant
-    made.folds = [
-        (where.field.split("."), {canon.fold(value) for value in where.values}) for where in query.where if where.fold
-    ]
-    return made
+            inner = inner.setdefault(name, {})
+        if (kind := _kind(path, query.object, shapes)) in FORMS:
+            inner[last] = FORMS[kind]
+    folds = [(tuple(each.field.split(".")), set(map(canon.fold, each.values))) for each in query.where if each.fold]
+
+    def rows(some: list[Row]) -> list[Row]:
+        tidy = [_tidy(row, fixes) for row in some]
+        return [row for row in tidy if all(canon.fold(canon.reach(row, path)) in wanted for path, wanted in folds)]
+
+    return rows
 
 
-def _instant(value: Any) -> Any:
-    if isinstance(value, str) and value.endswith(".000+0000"):  # as the org writes nearly all of them
-        return value[:19] + "Z"
-    return canon.instant(value) or value
-
-
-def _at(row: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        row = row.get(name) if isinstance(row, dict) else None
+def _tidy(row: Row, fixes: Fixes) -> Row:
+    row.pop("attributes", None)
+    for name, fix in fixes.items():
+        if (value := row.get(name)) is not None:
+            row[name] = _tidy(value, fix) if isinstance(fix, dict) else fix(value)
     return row

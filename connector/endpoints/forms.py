@@ -1,0 +1,45 @@
+"""What endpoints do alike: how values of a type are spelled, which columns say when, what may have been meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from connector import canon
+from connector.model import Query, Shape
+
+STAMPS = ("updated_at", "updated", "created_at")
+MADE = ("created_at", "created")
+"""Columns by which a table says when a row changed and was made, where nothing else says it."""
+
+
+def instant(value: Any) -> Any:
+    if isinstance(value, str) and len(value) == 28 and value.endswith(".000+0000"):  # as an org writes nearly all
+        return value[:19] + "Z"
+    return canon.instant(value) or value
+
+
+def date(value: Any) -> Any:
+    return canon.date(value) or value
+
+
+FORMS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("id", "reference"), canon.id18),
+    **dict.fromkeys(("datetime", "instant"), instant),
+    "date": date,
+}
+"""Type of a field -> the one spelling of its values; what is no such value stays as it is."""
+
+
+def list_below(shape: Shape | None, child: Query, on: Mapping[str, str]) -> str | None:
+    """`Endpoint.nest` by shape: the relationship whose rows are those of `child`, if it is joined by the row's Id alone."""
+    for relationship, below in shape.children.items() if shape and not child.window else ():
+        if below.object == child.object and dict(on) == {below.field: "Id"}:
+            return relationship
+    return None
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    found = get_close_matches(name, sorted(names), 3, 0.6)
+    return f" (near: {', '.join(found)})" if found else ""
