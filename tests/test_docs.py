@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -103,10 +103,22 @@ def test_every_mapping_connection_and_example_file_shown_is_clean(block):
     assert [finding for finding in found if finding.level != "note"] == []
 
 
+def _nodes(node: Any) -> Iterator[Any]:
+    """Every entry of a map as a map of one, and every item of a list."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield {key: value}
+        yield from _nodes(value)
+    for item in node if isinstance(node, list) else ():
+        yield item
+        yield from _nodes(item)
+
+
 @pytest.mark.parametrize("block", PARTS, ids=lambda block: block.id)
 def test_the_excerpts_shown_are_those_of_the_shipped_mapping(block):
-    dedented = {len(re.match(" *", line)[0]) for line in MAPPING.splitlines()}
-    assert any(textwrap.indent(block.text, " " * depth) in MAPPING for depth in dedented)
+    shipped = list(_nodes(source.parse(MAPPING).tree))
+    shown = source.parse(block.text).tree
+    for part in shown if isinstance(shown, list) else [{key: value} for key, value in shown.items()]:
+        assert part in shipped
 
 
 def test_there_is_something_to_check():
@@ -270,6 +282,8 @@ def seen_on_the_way(folder: Path) -> dict[str, Any]:
         for table in ("outcome", "link", "version", "stream"):
             (row,) = db.execute(f"SELECT * FROM {table}")
             seen[table] = dict(row)
+    seen["link"]["key"] = json.loads(seen["link"]["key"])
+    seen["stream"]["cursor"] = json.loads(seen["stream"]["cursor"])
     db.close()
     return seen
 
@@ -303,6 +317,35 @@ def test_the_way_of_one_record_is_as_the_page_shows_it(tmp_path):
 def test_the_tables_of_the_state_are_those_of_the_page():
     told = set(re.findall(r"^\| `(\w+)` \|", TEXTS["docs/architecture.md"], re.MULTILINE))
     assert told == set(state._meta.tables)
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of ours that a module imports, by their first name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "connector":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("connector."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("connector.")}
+    return found
+
+
+def test_every_module_is_in_the_list_and_imports_only_what_stands_before_it():
+    (listing,) = (block.text for block in blocks("text") if "architecture" in block.page)
+    order = [
+        name
+        for line in listing.splitlines()[1:-1]
+        for name in re.findall(r"([a-z]+)(?:\.py|/)", re.split(r" {3,}", line.strip())[0])
+    ]
+    package = ROOT / "connector"
+    modules = [path for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert sorted(order) == sorted(path.stem for path in modules if not path.stem.startswith("__"))
+    for path in modules:
+        for file in [path] if path.suffix else path.rglob("*.py"):
+            above = order[: order.index(path.stem) + 1] if path.stem in order else order
+            assert imported(file) - {"__version__"} <= set(above), file
 
 
 def test_every_example_that_the_page_about_architecture_names_is_there():
