@@ -100,7 +100,10 @@ def main() -> None:
 @click.argument("folder", default="demo", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--port", default=21600, show_default=True, help="Of the sandbox org; another one if it is taken.")
 def demo(folder: Path, port: int) -> None:
-    """Make FOLDER and run the main job in it: a sandbox org, a mapping, a database."""
+    """Make FOLDER and run the main job in it.
+
+    A sandbox org with invented records, a mapping, a database, and what happens, step by step.
+    """
     try:
         from connector.demo import play  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -153,7 +156,10 @@ def _files(*patterns: str) -> list[Path]:
 @click.option("-k", "only", help="Only the examples whose id has this in it.")
 @click.option("-v", "verbose", is_flag=True, help="Name the examples that pass, too.")
 def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -> int:
-    """Run example files: given rows, the real engine, what must come of it. Without FILES: mappings/tests/."""
+    """Run example files. Without FILES: those in mappings/tests/.
+
+    An example says which rows are given, what happens, and what must come of it; the engine is the real one.
+    """
     from connector import examples  # noqa: PLC0415
 
     failed = passed = 0
@@ -176,7 +182,10 @@ def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -
 @named
 @click.argument("objects", nargs=-1, required=True)
 def discover(connection: str, objects: tuple[str, ...]) -> None:
-    """Record how the remote system describes OBJECTS, beside the mapping, so that lint can check fields offline."""
+    """Record how the remote system describes OBJECTS.
+
+    In shapes/ beside the mapping, so that lint can check fields offline.
+    """
     from connector.spec import mapping_file  # noqa: PLC0415
 
     with _opened(connection) as (project, _, runner):
@@ -195,7 +204,10 @@ def discover(connection: str, objects: tuple[str, ...]) -> None:
 @objects
 @as_json
 def run(connection: str, objects: tuple[str, ...], json_: bool) -> int:
-    """Run a connection once: what has changed since the last time, in the order of its schedule, or only OBJECTS."""
+    """Run a connection once.
+
+    What has changed since the last time, in the order of its schedule, or only OBJECTS.
+    """
     from connector import report  # noqa: PLC0415
 
     seen: list[tuple[Flow, Outcome]] = []
@@ -216,7 +228,10 @@ def _code(done: Sequence[Run]) -> int:
 @click.option("--all", "all_", is_flag=True, help="Every record, not only the first 20 of an object.")
 @as_json
 def preview(connection: str, objects: tuple[str, ...], all_: bool, json_: bool) -> int:
-    """Show what run would do, per record and field, old -> new. Writes nothing."""
+    """Show what run would do, and write nothing.
+
+    Per record and field, old -> new.
+    """
     from connector import report  # noqa: PLC0415
 
     seen: list[tuple[Flow, Outcome]] = []
@@ -234,7 +249,7 @@ def preview(connection: str, objects: tuple[str, ...], all_: bool, json_: bool) 
 @click.argument("connection", required=False)
 @as_json
 def status(connection: str | None, json_: bool) -> None:
-    """Each object's direction, latest and next run, and how the latest went."""
+    """Show each object's direction, latest and next run."""
     from connector import report, status  # noqa: PLC0415
 
     names = [connection] if connection else [str(file) for file in _files("connections/*.yaml")]
@@ -250,10 +265,13 @@ def status(connection: str | None, json_: bool) -> None:
 @named
 @click.option("--record", help="Only this record.")
 @click.option("--failed", is_flag=True, help="Only what failed or is blocked.")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", default=50, show_default=True, help="How many lines at most.")
 @as_json
 def log(connection: str, record: str | None, failed: bool, limit: int, json_: bool) -> None:
-    """What happened to each record, newest first, and what the runs had to say."""
+    """Show what happened to each record.
+
+    Newest first, with what the runs had to say.
+    """
     from connector import report  # noqa: PLC0415
 
     project, store = _project(connection)
@@ -268,7 +286,7 @@ def log(connection: str, record: str | None, failed: bool, limit: int, json_: bo
 @click.argument("object_", metavar="[OBJECT[.FIELD]]", required=False)
 @as_json
 def direction(connection: str, object_: str | None, json_: bool) -> None:
-    """Which way each object flows in effect, and which layer decided."""
+    """Show which way each object flows, and which layer decided."""
     from connector import plan, project, report  # noqa: PLC0415
 
     found = project.load(project.locate(connection, Path()))
@@ -285,7 +303,7 @@ def direction(connection: str, object_: str | None, json_: bool) -> None:
 @main.command()
 @click.option("--markdown", is_flag=True, help="As the language reference.")
 def schema(markdown: bool) -> None:
-    """Print the grammar of mappings, connections and examples (JSON Schema)."""
+    """Print the grammar of all files as JSON Schema."""
     from connector import spec  # noqa: PLC0415
 
     if markdown:
