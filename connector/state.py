@@ -11,10 +11,10 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -25,115 +25,89 @@ from connector.errors import LeaseLost, StateError
 from connector.model import Note, Outcome
 
 VERSION = "1"
+T = TypeVar("T")
 
 _meta = sa.MetaData()
 _text, _whole = sa.Text, sa.BigInteger
 _number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only an INTEGER key
 
-meta = sa.Table("meta", _meta, sa.Column("key", _text, primary_key=True), sa.Column("value", _text))
+
+def _id(*names: str) -> list[sa.Column[Any]]:
+    return [sa.Column(name, _number, primary_key=True) for name in names]
+
+
+def _columns(type_: Any, *names: str, null: bool = False, key: bool = False) -> list[sa.Column[Any]]:
+    return [sa.Column(name, type_, nullable=null, primary_key=key) for name in names]
+
+
 stream = sa.Table(
     "stream",
     _meta,
-    sa.Column("id", _number, primary_key=True),
-    sa.Column("connection", _text, nullable=False),
-    sa.Column("object", _text, nullable=False),
-    sa.Column("cursor", _text, nullable=False, default="{}"),
-    sa.Column("started_at", _whole),
-    sa.Column("slot_at", _whole),
-    sa.Column("owner", _text),
-    sa.Column("token", _text),
-    sa.Column("lease_until", _whole),
+    *_id("id"),
+    *_columns(_text, "connection", "object", "cursor"),
+    *_columns(_whole, "started_at", "slot_at", "lease_until", null=True),
+    *_columns(_text, "owner", "token", null=True),
     sa.UniqueConstraint("connection", "object"),
 )
 link = sa.Table(
     "link",
     _meta,
-    sa.Column("id", _number, primary_key=True),
-    sa.Column("stream_id", _number, nullable=False),
-    sa.Column("key", _text, nullable=False),
-    sa.Column("home_id", _text, nullable=False),
-    sa.Column("remote_id", _text, nullable=False),
-    sa.Column("active", sa.Boolean, nullable=False),
-    sa.Column("made", _text, nullable=False),
-    sa.Column("updated_at", _whole, nullable=False),
+    *_id("id"),
+    *_columns(_number, "stream_id"),
+    *_columns(_text, "key", "home", "remote", "made"),
+    *_columns(sa.Boolean, "active"),
+    *_columns(_whole, "at"),
     sa.UniqueConstraint("stream_id", "key"),
-    sa.Index("link_home", "stream_id", "home_id"),
-    sa.Index("link_remote", "stream_id", "remote_id"),
+    sa.Index("link_home", "stream_id", "home"),
+    sa.Index("link_remote", "stream_id", "remote"),
 )
 version = sa.Table(
     "version",
     _meta,
-    sa.Column("stream_id", _number, primary_key=True),
-    sa.Column("read", _text, primary_key=True),
-    sa.Column("record", _text, primary_key=True),
-    sa.Column("carrier", _text, primary_key=True),
-    sa.Column("stamp", _text, nullable=False),
-    sa.Column("digest", _text, nullable=False),
-    sa.Column("pass_id", _number, nullable=False),
+    *_id("stream_id"),
+    *_columns(_text, "read", "record", "carrier", key=True),
+    *_columns(_text, "stamp", "digest"),
+    *_columns(_number, "pass_id"),
 )
 run = sa.Table(
     "run",
     _meta,
-    sa.Column("id", _number, primary_key=True),
+    *_id("id"),
     sa.Column("stream_id", _number, nullable=False, index=True),
-    sa.Column("started", _whole, nullable=False),
-    sa.Column("finished", _whole),
-    sa.Column("status", _text, nullable=False),
-    sa.Column("since", _text),
-    sa.Column("until", _text),
-    sa.Column("counts", _text, nullable=False, default="{}"),
-    sa.Column("calls", _whole, nullable=False, default=0),
-    sa.Column("digest", _text, nullable=False),
-    sa.Column("error", _text),
+    *_columns(_whole, "started", "calls"),
+    *_columns(_whole, "finished", null=True),
+    *_columns(_text, "status", "counts", "digest"),
+    *_columns(_text, "since", "until", "error", null=True),
 )
 outcome = sa.Table(
     "outcome",
     _meta,
-    sa.Column("id", _number, primary_key=True),
+    *_id("id"),
     sa.Column("run_id", _number, nullable=False, index=True),
-    sa.Column("stream_id", _number, nullable=False),
-    sa.Column("at", _whole, nullable=False),
-    sa.Column("read", _text, nullable=False),
-    sa.Column("record", _text, nullable=False),
-    sa.Column("outcome", _text, nullable=False),
-    sa.Column("reason", _text),
-    sa.Column("message", _text, nullable=False),
-    sa.Column("target", _text),
-    sa.Column("field", _text),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("retry_at", _whole),
-    sa.Column("open", sa.Boolean, nullable=False),
+    *_columns(_number, "stream_id"),
+    *_columns(_whole, "at", "attempts"),
+    *_columns(_whole, "retry_at", null=True),
+    *_columns(_text, "read", "record", "outcome", "message"),
+    *_columns(_text, "reason", "target", "field", null=True),
+    *_columns(sa.Boolean, "open"),
     sa.Index("outcome_record", "stream_id", "record"),
     sa.Index("outcome_open", "stream_id", "open"),
 )
 note = sa.Table(
     "note",
     _meta,
-    sa.Column("id", _number, primary_key=True),
+    *_id("id"),
     sa.Column("run_id", _number, index=True),
-    sa.Column("stream_id", _number, nullable=False),
-    sa.Column("at", _whole, nullable=False),
-    sa.Column("level", _text, nullable=False),
-    sa.Column("code", _text, nullable=False),
-    sa.Column("message", _text, nullable=False),
-    sa.Column("record", _text),
-    sa.Column("field", _text),
+    *_columns(_number, "stream_id"),
+    *_columns(_whole, "at"),
+    *_columns(_text, "level", "code", "message"),
+    *_columns(_text, "record", "field", null=True),
 )
 intent = sa.Table(
-    "intent",
-    _meta,
-    sa.Column("stream_id", _number, primary_key=True),
-    sa.Column("key", _text, primary_key=True),
-    sa.Column("payload", _text, nullable=False),
-    sa.Column("sent_at", _text, nullable=False),
+    "intent", _meta, *_id("stream_id"), *_columns(_text, "key", key=True), *_columns(_text, "payload", "sent")
 )
-remembered = sa.Table(
-    "cache",
-    _meta,
-    sa.Column("scope", _text, primary_key=True),
-    sa.Column("key", _text, primary_key=True),
-    sa.Column("value", _text, nullable=False),
-)
+remembered = sa.Table("cache", _meta, *_columns(_text, "scope", "key", key=True), *_columns(_text, "value"))
+meta = sa.Table("meta", _meta, *_columns(_text, "key", key=True), *_columns(_text, "value"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +133,12 @@ class Cursor:
     @classmethod
     def load(cls, text: str) -> Cursor:
         node = json.loads(text)
-        opened = node.pop("open", None)
-        if opened:
-            opened["after"] = tuple(opened["after"]) if opened["after"] else None
-        return cls(**node, open=Pass(**opened) if opened else None)
+        if opened := node.pop("open", None):
+            opened = Pass(**{**opened, "after": opened["after"] and tuple(opened["after"])})
+        return cls(**node, open=opened)
 
     def dump(self) -> str:
-        names = ("id", "since", "until", "digest", "trigger", "after")
-        opened = {name: getattr(self.open, name) for name in names} if self.open else None
-        return json.dumps({"watermark": self.watermark, "activated": self.activated, "open": opened})
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +216,10 @@ def moment(value: int | None) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
 
 
+def chunks(values: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",  # an intent that a power cut rolls back is a record created twice
@@ -255,25 +230,25 @@ _PRAGMAS = (
 
 
 def _engine(url: str) -> sa.Engine:
-    if url.startswith("sqlite"):
-        memory = url in ("sqlite://", "sqlite:///:memory:")
-        if not memory:
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = sa.create_engine(url, poolclass=sa.StaticPool if memory else sa.QueuePool)
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    memory = url in ("sqlite://", "sqlite:///:memory:")
+    if not memory:
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = sa.create_engine(url, poolclass=sa.StaticPool if memory else sa.QueuePool)
 
-        @event.listens_for(made, "connect")
-        def _connect(raw: Any, _record: Any) -> None:
-            raw.isolation_level = None  # the driver must not open transactions by itself
-            for pragma in _PRAGMAS:
-                raw.execute(f"PRAGMA {pragma}")
+    @event.listens_for(made, "connect")
+    def _connect(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # the driver must not open transactions by itself
+        for pragma in _PRAGMAS:
+            raw.execute(f"PRAGMA {pragma}")
 
-        @event.listens_for(made, "begin")
-        def _begin(conn: sa.Connection) -> None:
-            # A deferred transaction that reads and then writes fails with BUSY_SNAPSHOT whatever the time-out.
-            conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get("read") else "BEGIN IMMEDIATE")
+    @event.listens_for(made, "begin")
+    def _begin(conn: sa.Connection) -> None:
+        # A deferred transaction that reads and then writes fails with BUSY_SNAPSHOT whatever the time-out.
+        conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get("read") else "BEGIN IMMEDIATE")
 
-        return made
-    return sa.create_engine(url, pool_pre_ping=True)
+    return made
 
 
 class Store:
@@ -285,14 +260,12 @@ class Store:
             self._engine = _engine(url)
             with self._engine.begin() as tx:
                 _meta.create_all(tx)
-                self._migrate(tx)
-
-    def _migrate(self, tx: sa.Connection) -> None:
-        found = tx.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
-        if found is None:
-            self.upsert(tx, meta, [{"key": "schema_version", "value": VERSION}])
-        elif int(found) > int(VERSION):
-            raise StateError(f"{self._shown}: made by a newer version of connector ({found}); install that one")
+                found = tx.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
+                if found is None:
+                    self.upsert(tx, meta, [{"key": "schema_version", "value": VERSION}])
+                elif int(found) > int(VERSION):
+                    said = f"made by a newer version of connector ({found}); install that one"
+                    raise StateError(f"{self._shown}: {said}")
 
     @property
     def _shown(self) -> str:
@@ -326,6 +299,7 @@ class Store:
 
     @contextmanager
     def writing(self, lease: Lease | None = None) -> Iterator[sa.Connection]:
+        """A transaction that writes; with a lease only as long as its token is the stream's. Raises LeaseLost."""
         with self._told(), self._engine.begin() as tx:
             if lease is not None:
                 held = sa.select(stream.c.token).where(stream.c.id == lease.stream).with_for_update()
@@ -344,22 +318,23 @@ class Store:
         # Sorted, so that two writers lock rows in one order.
         tx.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))
 
+    def _all(self, asked: sa.Select[Any]) -> list[Any]:
+        with self.reading() as conn:
+            return list(conn.execute(asked))
+
     # ---- streams -------------------------------------------------------------------------------------------
 
     def stream(self, connection: str, name: str) -> Stream:
         """The stream of an object, made when it is not there yet."""
-        where = (stream.c.connection == connection) & (stream.c.object == name)
-        with self.reading() as conn:
-            row = conn.execute(sa.select(stream).where(where)).one_or_none()
-        if row is None:
+        asked = sa.select(stream).where((stream.c.connection == connection) & (stream.c.object == name))
+        rows = self._all(asked)
+        if not rows:
             with self.writing() as tx:
                 self.upsert(tx, stream, [{"connection": connection, "object": name, "cursor": "{}"}])
-                row = tx.execute(sa.select(stream).where(where)).one()
-        return _stream(row)
-
-    def streams(self, connection: str) -> list[Stream]:
-        with self.reading() as conn:
-            return [_stream(row) for row in conn.execute(sa.select(stream).where(stream.c.connection == connection))]
+            rows = self._all(asked)
+        row = rows[0]
+        place = (Cursor.load(row.cursor), moment(row.started_at), moment(row.slot_at), row.token is not None)
+        return Stream(row.id, row.connection, row.object, *place)
 
     def claim(
         self,
@@ -383,11 +358,10 @@ class Store:
             held = {"owner": owner, "token": lease.token, "lease_until": millis(now + ttl)}
             self._set(tx, lease, **held, started_at=millis(now), slot_at=millis(slot) if slot else None)
             killed = (run.c.stream_id == found.id) & run.c.finished.is_(None)
-            tx.execute(
-                sa.update(run).where(killed).values(finished=millis(now), status="failed", error="it was killed")
-            )
-            values = {"stream_id": found.id, "started": millis(now), "status": "running", "digest": digest}
-            made = tx.execute(sa.insert(run).values(counts="{}", calls=0, **values)).inserted_primary_key
+            ended = {"finished": millis(now), "status": "failed", "error": "it was killed"}
+            tx.execute(sa.update(run).where(killed).values(**ended))
+            begun = {"stream_id": found.id, "started": millis(now), "status": "running", "digest": digest}
+            made = tx.execute(sa.insert(run).values(**begun, counts="{}", calls=0)).inserted_primary_key
         return lease, int(made[0])  # type: ignore[index]
 
     def _set(self, tx: sa.Connection, lease: Lease, **values: Any) -> None:
@@ -402,7 +376,8 @@ class Store:
 
     def commit(self, lease: Lease, run_id: int, batch: Batch, cursor: Cursor, now: datetime, ttl: timedelta) -> None:
         """One page: outcomes, log, links, versions, settled intents and the cursor, all or nothing."""
-        at, owned = millis(now), {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
+        owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
+        passed = {"stream_id": lease.stream, "pass_id": cursor.open.id if cursor.open else 0}
         with self.writing(lease) as tx:
             if batch.closed:
                 here = (outcome.c.stream_id == lease.stream) & outcome.c.open
@@ -410,11 +385,15 @@ class Store:
                 rows = [{"r": read, "i": record} for read, record in batch.closed]
                 tx.execute(sa.update(outcome).where(here & named).values(open=False), rows)
             if batch.outcomes:
-                tx.execute(sa.insert(outcome), [_outcome_row(o, owned, batch.retries) for o in batch.outcomes])
+                waits = [batch.retries.get((one.read, one.record)) for one in batch.outcomes]
+                rows = [
+                    _row(outcome, one, **owned, **_wait(wait)) for one, wait in zip(batch.outcomes, waits, strict=True)
+                ]
+                tx.execute(sa.insert(outcome), rows)
             if batch.notes:
-                tx.execute(sa.insert(note), [_note_row(n, owned) for n in batch.notes])
-            self.upsert(tx, link, [_link_row(found, lease.stream, at) for found in batch.links])
-            self.upsert(tx, version, [_version_row(v, lease.stream, cursor) for v in batch.versions])
+                tx.execute(sa.insert(note), [_row(note, one, **owned) for one in batch.notes])
+            self.upsert(tx, link, [_row(link, one, **owned) for one in batch.links])
+            self.upsert(tx, version, [_row(version, one, **passed) for one in batch.versions])
             if batch.settled:
                 gone = (intent.c.stream_id == lease.stream) & intent.c.key.in_(batch.settled)
                 tx.execute(sa.delete(intent).where(gone))
@@ -422,9 +401,8 @@ class Store:
 
     def journal(self, lease: Lease, intents: Sequence[Intent]) -> None:
         """What is about to be created, before it is: after a kill recovery looks for exactly this."""
-        rows = [{"stream_id": lease.stream, "key": i.key, "payload": i.payload, "sent_at": i.sent} for i in intents]
         with self.writing(lease) as tx:
-            self.upsert(tx, intent, rows)
+            self.upsert(tx, intent, [_row(intent, one, stream_id=lease.stream) for one in intents])
 
     def finish(
         self,
@@ -443,100 +421,75 @@ class Store:
         owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
         with self.writing(lease) as tx:
             if notes:
-                tx.execute(sa.insert(note), [_note_row(n, owned) for n in notes])
+                tx.execute(sa.insert(note), [_row(note, one, **owned) for one in notes])
             values = {**ended, "counts": json.dumps(ended["counts"]), "finished": millis(now)}
             tx.execute(sa.update(run).where(run.c.id == run_id).values(**values))
             freed: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
             if cursor is not None:
                 freed["cursor"] = cursor.dump()
-                tx.execute(
-                    sa.delete(version).where((version.c.stream_id == lease.stream) & (version.c.stamp < keep_from))
-                )
+                old = (version.c.stream_id == lease.stream) & (version.c.stamp < keep_from)
+                tx.execute(sa.delete(version).where(old))
             self._set(tx, lease, **freed)
 
     # ---- what the engine asks, a page at a time --------------------------------------------------------------
 
     def versions(self, stream_id: int, read: str, records: Sequence[str]) -> list[tuple[Version, int]]:
         """The handled versions of these records, each with the pass that handled it."""
-        columns = (version.c.stream_id == stream_id) & (version.c.read == read)
-        with self.reading() as conn:
-            return [
-                (Version(row.read, row.record, row.stamp, row.digest, row.carrier), row.pass_id)
-                for chunk in chunks(records)
-                for row in conn.execute(sa.select(version).where(columns & version.c.record.in_(chunk)))
-            ]
+        here = sa.select(version).where((version.c.stream_id == stream_id) & (version.c.read == read))
+        rows = [row for some in chunks(records) for row in self._all(here.where(version.c.record.in_(some)))]
+        return [(_made(Version, row), row.pass_id) for row in rows]
 
     def links(self, stream_id: int, side: str, ids: Sequence[str]) -> list[Link]:
         """Links of these ids of one side, `home` or `remote`."""
-        column = link.c.home_id if side == "home" else link.c.remote_id
-        with self.reading() as conn:
-            return [
-                Link(row.key, row.home_id, row.remote_id, row.active, row.made)
-                for chunk in chunks(ids)
-                for row in conn.execute(sa.select(link).where((link.c.stream_id == stream_id) & column.in_(chunk)))
-            ]
+        here = sa.select(link).where(link.c.stream_id == stream_id)
+        return [_made(Link, row) for some in chunks(ids) for row in self._all(here.where(link.c[side].in_(some)))]
 
     def all_links(self, stream_id: int) -> list[Link]:
-        with self.reading() as conn:
-            rows = conn.execute(sa.select(link).where(link.c.stream_id == stream_id).order_by(link.c.id))
-            return [Link(row.key, row.home_id, row.remote_id, row.active, row.made) for row in rows]
+        asked = sa.select(link).where(link.c.stream_id == stream_id).order_by(link.c.id)
+        return [_made(Link, row) for row in self._all(asked)]
 
     def put_links(self, stream_id: int, links: Sequence[Link], now: datetime) -> None:
         """Links made by hand or by an example."""
         with self.writing() as tx:
-            self.upsert(tx, link, [_link_row(found, stream_id, millis(now)) for found in links])
+            self.upsert(tx, link, [_row(link, one, stream_id=stream_id, at=millis(now)) for one in links])
 
     def intents(self, stream_id: int) -> dict[str, Intent]:
-        with self.reading() as conn:
-            rows = conn.execute(sa.select(intent).where(intent.c.stream_id == stream_id))
-            return {row.key: Intent(row.key, row.payload, row.sent_at) for row in rows}
+        rows = self._all(sa.select(intent).where(intent.c.stream_id == stream_id))
+        return {row.key: _made(Intent, row) for row in rows}
 
     def parked(self, stream_id: int) -> list[Parked]:
         """Records whose last outcome waits for another try, oldest first."""
-        columns = (outcome.c.stream_id == stream_id) & outcome.c.open
-        with self.reading() as conn:
-            rows = conn.execute(sa.select(outcome).where(columns).order_by(outcome.c.id))
-            return [
-                Parked(row.read, row.record, row.attempts, datetime.fromtimestamp(row.retry_at / 1000, UTC))
-                for row in rows
-            ]
+        here = (outcome.c.stream_id == stream_id) & outcome.c.open
+        rows = self._all(sa.select(outcome).where(here).order_by(outcome.c.id))
+        return [Parked(r.read, r.record, r.attempts, datetime.fromtimestamp(r.retry_at / 1000, UTC)) for r in rows]
 
     # ---- what people ask -------------------------------------------------------------------------------------
 
     def runs(self, connection: str, limit: int = 20) -> list[dict[str, Any]]:
         """The latest runs, newest first: object, started, finished, status, counts, calls, error."""
-        joined = sa.select(run, stream.c.object).join(stream, stream.c.id == run.c.stream_id)
-        with self.reading() as conn:
-            rows = conn.execute(joined.where(stream.c.connection == connection).order_by(run.c.id.desc()).limit(limit))
-            return [_shown(row) for row in rows]
+        return self._latest(run, connection, limit)
 
     def outcomes(
         self, connection: str, *, record: str | None = None, failed: bool = False, limit: int = 50
     ) -> list[dict[str, Any]]:
         """The latest outcomes, newest first."""
-        asked = sa.select(outcome, stream.c.object).join(stream, stream.c.id == outcome.c.stream_id)
-        asked = asked.where(stream.c.connection == connection)
-        if record is not None:
-            asked = asked.where(outcome.c.record == record)
-        if failed:
-            asked = asked.where(outcome.c.outcome.in_(("failed", "blocked")))
-        with self.reading() as conn:
-            return [_shown(row) for row in conn.execute(asked.order_by(outcome.c.id.desc()).limit(limit))]
+        only = [outcome.c.outcome.in_(("failed", "blocked"))] if failed else []
+        return self._latest(outcome, connection, limit, *only, *([outcome.c.record == record] if record else []))
 
     def notes(self, connection: str, *, record: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """The latest lines of the log, newest first."""
-        asked = sa.select(note, stream.c.object).join(stream, stream.c.id == note.c.stream_id)
-        asked = asked.where(stream.c.connection == connection)
-        if record is not None:
-            asked = asked.where(note.c.record == record)
-        with self.reading() as conn:
-            return [_shown(row) for row in conn.execute(asked.order_by(note.c.id.desc()).limit(limit))]
+        return self._latest(note, connection, limit, *([note.c.record == record] if record else []))
+
+    def _latest(self, table: sa.Table, connection: str, limit: int, *only: Any) -> list[dict[str, Any]]:
+        joined = sa.select(table, stream.c.object).join(stream, stream.c.id == table.c.stream_id)
+        asked = joined.where(stream.c.connection == connection, *only).order_by(table.c.id.desc()).limit(limit)
+        return [_shown(row) for row in self._all(asked)]
 
     def say(self, found: Stream, notes: Sequence[Note], now: datetime) -> None:
         """Lines of the log that belong to no run."""
         owned = {"run_id": None, "stream_id": found.id, "at": millis(now)}
         with self.writing() as tx:
-            tx.execute(sa.insert(note), [_note_row(n, owned) for n in notes])
+            tx.execute(sa.insert(note), [_row(note, one, **owned) for one in notes])
 
     def cache(self, scope: str) -> MutableMapping[str, str]:
         """Text that an endpoint wants to find again in the next process (describes, with when they changed)."""
@@ -545,8 +498,7 @@ class Store:
 
 class _Cache(MutableMapping[str, str]):
     def __init__(self, store: Store, scope: str) -> None:
-        self.store, self.here = store, remembered.c.scope == scope
-        self.scope = scope
+        self.store, self.scope, self.here = store, scope, remembered.c.scope == scope
 
     def __getitem__(self, key: str) -> str:
         with self.store.reading() as conn:
@@ -571,85 +523,42 @@ class _Cache(MutableMapping[str, str]):
         return sum(1 for _ in self)
 
 
-def chunks(values: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
+_REMEDIES = {
+    "disk is full": "make room on the disk, then run again: nothing that was stored is lost",
+    "disk I/O error": "check the disk, then run again: nothing that was stored is lost",
+    "not a database": "this is no state file, or it is damaged: restore a backup, or move it away to start anew",
+    "malformed": "the file is damaged: restore a backup, or move it away to start anew",
+    "readonly": "give this user the right to write it",
+    "unable to open": "check the path and the rights of its folder",
+    "locked": "another process holds it; wait for it or stop it",
+}
 
 
 def _remedy(said: str) -> str:
-    for sign, remedy in (
-        ("disk is full", "make room on the disk, then run again: nothing that was stored is lost"),
-        ("disk I/O error", "check the disk, then run again: nothing that was stored is lost"),
-        ("not a database", "this is no state file, or it is damaged: restore a backup, or move it away to start anew"),
-        ("malformed", "the file is damaged: restore a backup, or move it away to start anew"),
-        ("readonly", "give this user the right to write it"),
-        ("unable to open", "check the path and the rights of its folder"),
-        ("locked", "another process holds it; wait for it or stop it"),
-    ):
-        if sign in said:
-            return remedy
-    return "check that the database runs and that this user may use it"
+    found = (remedy for sign, remedy in _REMEDIES.items() if sign in said)
+    return next(found, "check that the database runs and that this user may use it")
 
 
-def _stream(row: Any) -> Stream:
-    return Stream(
-        row.id,
-        row.connection,
-        row.object,
-        Cursor.load(row.cursor),
-        moment(row.started_at),
-        moment(row.slot_at),
-        row.token is not None,
-    )
+def _row(table: sa.Table, one: Any, **owned: Any) -> dict[str, Any]:
+    """An object as a row: the columns that are called like its fields, and those that are given."""
+    given = {column.name: getattr(one, column.name) for column in table.columns if hasattr(one, column.name)}
+    return given | {name: value for name, value in owned.items() if name in table.columns}
 
 
-def _outcome_row(o: Outcome, owned: Mapping[str, Any], retries: Mapping[tuple[str, str], tuple[int, datetime]]) -> Any:
-    attempts, retry = retries.get((o.read, o.record), (1, None))
-    return {
-        **owned,
-        "read": o.read,
-        "record": o.record,
-        "outcome": o.outcome,
-        "reason": o.reason,
-        "message": o.message,
-        "target": o.target,
-        "field": o.field,
-        "attempts": attempts,
-        "retry_at": millis(retry) if retry else None,
-        "open": retry is not None,
-    }
+def _made(cls: Callable[..., T], row: Any) -> T:
+    return cls(*(getattr(row, one.name) for one in fields(cls)))  # type: ignore[arg-type]
 
 
-def _note_row(n: Note, owned: Mapping[str, Any]) -> Any:
-    said = {"level": n.level, "code": n.code, "message": n.message, "record": n.record, "field": n.field}
-    return {**owned, **said}
-
-
-def _link_row(found: Link, stream_id: int, at: int) -> Any:
-    return {
-        "stream_id": stream_id,
-        "key": found.key,
-        "home_id": found.home,
-        "remote_id": found.remote,
-        "active": found.active,
-        "made": found.made,
-        "updated_at": at,
-    }
-
-
-def _version_row(v: Version, stream_id: int, cursor: Cursor) -> Any:
-    pass_id = cursor.open.id if cursor.open else 0
-    seen = {"read": v.read, "record": v.record, "carrier": v.carrier, "stamp": v.stamp, "digest": v.digest}
-    return {"stream_id": stream_id, "pass_id": pass_id, **seen}
+def _wait(wait: tuple[int, datetime] | None) -> dict[str, Any]:
+    attempts, retry = wait or (1, None)
+    return {"attempts": attempts, "retry_at": millis(retry) if retry else None, "open": retry is not None}
 
 
 def _shown(row: Any) -> dict[str, Any]:
     made = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
-    for name in ("at", "started", "finished", "retry_at"):
-        if made.get(name) is not None:
-            made[name] = canon.text(moment(made[name]) or datetime.now(UTC))
+    for name in {"at", "started", "finished", "retry_at"} & made.keys():
+        found = moment(made[name])
+        made[name] = canon.text(found) if found else None
     if "counts" in made:
         made["counts"] = json.loads(made["counts"])
     return made
-
-
-__all__ = ["Batch", "Cursor", "Intent", "Lease", "Link", "Parked", "Pass", "Store", "Stream", "Version", "replace"]
