@@ -195,8 +195,9 @@ def discover(connection: str, objects: tuple[str, ...]) -> None:
         folder = mapping_file(project.connection.mapping, project.file.parent).parent / "shapes"
         folder.mkdir(exist_ok=True)
         for name, text in endpoint.recorded(list(objects)).items():
-            (folder / f"{name}.json").write_text(text, encoding="utf-8")
-            click.echo(f"{folder / name}.json")
+            file = folder / f"{name}.json"
+            file.write_text(text, encoding="utf-8")
+            click.echo(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
 
 @main.command()
@@ -276,7 +277,8 @@ def log(connection: str, record: str | None, failed: bool, limit: int, json_: bo
 
     project, store = _project(connection)
     outcomes = store.outcomes(project.name, record=record, failed=failed, limit=limit)
-    notes = [] if failed else store.notes(project.name, record=record, limit=limit)
+    notes = store.notes(project.name, record=record, limit=limit)
+    notes = [note for note in notes if note["level"] == "error"] if failed else notes
     store.close()
     click.echo(report.as_json({"outcomes": outcomes, "log": notes}) if json_ else report.log(notes, outcomes))
 

@@ -156,7 +156,8 @@ class _Story:
 
     def switch(self, appointment: Row) -> None:
         self.head(
-            "The admin switches opportunities off, and on again", "edit connections/demo.yaml, connector run demo"
+            "The admin switches opportunities off, and on again",
+            "connector run demo     # after an edit of connections/demo.yaml",
         )
         at = ("objects", "opportunity", "direction")
         self.org.edit("i360__Appointment__c", appointment["Id"], {"i360__Result__c": "Demoed, Not Sold"})
@@ -166,7 +167,7 @@ class _Story:
             self.file.write_text(source.spliced(read, at, direction), encoding="utf-8")
             self.say(f"connections/demo.yaml:{line}: {source.read(self.file).line(line).strip()}")
             self.run()
-    
+
     def next(self) -> None:
         self.say(
             f"""

@@ -53,8 +53,12 @@ def since(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
             return None
         activated = canon.parse(cursor.activated) if cursor.activated else until
         return activated if watch.first == "none" else until - watch.first
-    low = canon.parse(cursor.watermark) - watch.overlap
-    return min(low, until - watch.at_least) if watch.at_least else low
+    watermark = canon.parse(cursor.watermark)
+    low = watermark - watch.overlap
+    low = min(low, until - watch.at_least) if watch.at_least else low
+    if watch.first == "none" and cursor.activated:  # nothing from before, not by way of the overlap either
+        low = max(low, min(canon.parse(cursor.activated), watermark))
+    return low
 
 
 def reach_back(flow: Flow) -> timedelta:

@@ -59,7 +59,7 @@ def locate(name: str, root: Path) -> Path:
     found = root / "connections" / f"{name}.yaml"
     if not found.exists():
         known = sorted(path.stem for path in (root / "connections").glob("*.yaml"))
-        said = f"there are {', '.join(known)}" if known else f"there is no connection in {found.parent} yet"
+        said = f"there is: {', '.join(known)}" if known else f"there is none in {found.parent} yet"
         raise SpecError(f"there is no connection {name!r}; {said}")
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,13 +23,9 @@ def as_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        canon.text(value)
-        if isinstance(value, datetime)
-        else asdict(value)
-        if hasattr(value, "__slots__")
-        else str(value)
-    )
+    if isinstance(value, datetime):
+        return canon.text(value)
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def runs(done: Sequence[Run], seen: Sequence[Seen] = (), most: int = 5) -> str:
@@ -37,23 +33,13 @@ def runs(done: Sequence[Run], seen: Sequence[Seen] = (), most: int = 5) -> str:
     bad = [outcome for _, outcome in seen if outcome.outcome in ("failed", "blocked")]
     updated = [outcome for _, outcome in seen if outcome.outcome == "updated"]
     shown = bad[:most] + (updated if len(updated) <= most else [])
-    lines = [line for outcome in shown for line in record(outcome)]
+    lines = [line for outcome in shown for line in record(outcome, whole=False)]
     if len(bad) > most:
         lines.append(f"  ... {len(bad) - most} more: connector log {done[0].connection} --failed")
-    return "\n".join([summary(done), *lines])
-
-
-def summary(done: Sequence[Run]) -> str:
-    return table(
-        [
-            run.object,
-            run.direction,
-            told_status(run),
-            told_counts(run),
-            f"{run.calls} API calls" if run.calls != 1 else "1 API call",
-        ]
-        for run in done
-    )
+    errors = [f"  ! {run.object}  {run.code}: {run.error}" for run in done if run.error]
+    calls = ["1 API call" if run.calls == 1 else f"{run.calls} API calls" for run in done]
+    rows = [(run.object, run.direction, told_status(run), told_counts(run)) for run in done]
+    return "\n".join([table([*row, call] for row, call in zip(rows, calls, strict=True)), *errors, *lines])
 
 
 def told_status(run: Run) -> str:
@@ -61,12 +47,10 @@ def told_status(run: Run) -> str:
 
 
 def told_counts(run: Run) -> str:
-    if run.error:
-        return f"{run.code}: {run.error}"
     if run.status in ("paused", "running"):
         return "nothing was done"
     said = [f"{run.counts[status]} {status}" for status in STATUSES if run.counts.get(status)]
-    return ", ".join(said) or "nothing changed"
+    return ", ".join(said) or ("nothing changed" if run.status == "ok" else "nothing was done")
 
 
 def preview(seen: Iterable[Seen], done: Sequence[Run], limit: int | None) -> str:
@@ -74,6 +58,7 @@ def preview(seen: Iterable[Seen], done: Sequence[Run], limit: int | None) -> str
     lines: list[str] = []
     for run in done:
         lines.append(f"{run.object}  {run.direction}  {told_status(run)}")
+        lines += [f"  ! {run.code}: {run.error}"] if run.error else []
         shown = [o for flow, o in seen if flow.object == run.object and o.outcome != "unchanged"]
         for outcome in shown[:limit]:
             lines += record(outcome)
@@ -83,14 +68,22 @@ def preview(seen: Iterable[Seen], done: Sequence[Run], limit: int | None) -> str
     return "\n".join([*lines, "Nothing was written."])
 
 
-def record(outcome: Outcome) -> list[str]:
-    """One record with its fields: `~ a02...  Appointment + Prospect` and a line for each that differs."""
+def record(outcome: Outcome, *, whole: bool = True) -> list[str]:
+    """One record with its fields: `~ a02...  Appointment + Prospect` and a line for each that differs.
+
+    Not `whole`: of rows that are passed through only which of their fields differ.
+    """
     why = f"  {outcome.reason}: {outcome.message}" if outcome.reason else ""
     lines = [f"  {MARKS[outcome.outcome]} {outcome.record}  {outcome.label}{why}"]
     if outcome.outcome == "created":
         return lines + [f"      {name}  {short(value)}" for name, (_, value) in outcome.changed.items()]
-    pairs = [pair for name, (old, new) in outcome.changed.items() for pair in differences(name, old, new)]
-    return lines + [f"      {name}  {short(old)} -> {short(new)}" for name, old, new in pairs]
+    for name, (old, new) in outcome.changed.items():
+        pairs = list(differences("", old, new))
+        if whole or not pairs[0][0]:
+            lines += [f"      {name}{below}  {short(one)} -> {short(other)}" for below, one, other in pairs]
+        else:
+            lines.append(f"      {name}  {', '.join(below.lstrip('.') for below, *_ in pairs)}")
+    return lines
 
 
 def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -111,18 +104,28 @@ def short(value: Any) -> str:
 
 
 def log(notes: Iterable[Mapping[str, Any]], outcomes: Iterable[Mapping[str, Any]]) -> str:
-    """Outcomes and lines of the log, newest first."""
+    """Outcomes and lines of the log, newest first; what an outcome says already is not said twice."""
     lines = [(row["at"], row["object"], row["record"], row["outcome"], _reason(row)) for row in outcomes]
+    told = {(row["run_id"], row["record"], row["reason"]) for row in outcomes}
     lines += [
         (row["at"], row["object"], row["record"] or "", row["level"], f"{row['code']}: {row['message']}")
         for row in notes
+        if (row["run_id"], row["record"], row["code"]) not in told
     ]
-    return table(sorted(lines, key=lambda line: line[0], reverse=True)) if lines else "The log is empty."
+    newest = sorted(lines, key=lambda line: line[0], reverse=True)
+    return table([seconds(at), *rest] for at, *rest in newest) if lines else "The log is empty."
 
 
 def _reason(row: Mapping[str, Any]) -> str:
     said = f"{row['reason']}: {row['message']}" if row["reason"] else f"-> {row['target']}" if row["target"] else ""
-    return f"{said} (next try {row['retry_at']})" if row["open"] else said
+    if not row["open"]:
+        return said
+    return f"{said} (next try at the next run{'' if row['retry_at'] <= row['at'] else ' after ' + seconds(row['retry_at'])})"
+
+
+def seconds(instant: str) -> str:
+    """An instant for people: `2025-03-10 15:00:00Z`."""
+    return f"{instant[:10]} {instant[11:19]}Z"
 
 
 def table(rows: Iterable[Sequence[Any]], head: Sequence[str] = ()) -> str:

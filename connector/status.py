@@ -31,8 +31,8 @@ def rows(project: Project, store: Store, now: datetime | None = None) -> list[di
                 "IN EFFECT": {(True, False): "pull", (False, True): "push", (True, True): "both"}.get(
                     (way.pull, way.push), f"nothing ({way.decided})"
                 ),
-                "LATEST": canon.text(stream.started) if stream.started else "-",
-                "NEXT": canon.text(due) if due else "-",
+                "LATEST": canon.text(stream.started.replace(microsecond=0)) if stream.started else "-",
+                "NEXT": canon.text(due.replace(microsecond=0)) if due else "-",
                 "LAST RUN": f"{run['status']}: {counts or run['error'] or 'nothing changed'}" if run else "never",
             }
         )
