@@ -7,6 +7,7 @@ Nothing here knows a vendor: mappings, rows, faults and expectations are data. T
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,11 +18,11 @@ from connector.examples import checks
 from connector.examples.compare import differing, origin, short, table, unwanted
 from connector.examples.play import Play, Systems, steps
 from connector.examples.suite import Suite, load
-from connector.examples.watched import Clock
+from connector.examples.watched import Clock, WatchedStore
 from connector.model import Flow, Row, Skip, Why
 from connector.values import ABSENT, Problem, compile_value
 
-__all__ = ["Result", "Suite", "load", "run"]
+__all__ = ["Result", "Suite", "WatchedStore", "faults", "load", "run"]
 
 MOST_KILLS = 400
 """A run that has more I/O points than this does not end."""
@@ -40,39 +41,41 @@ class Result:
 
 def run(suite: Suite, *, http: bool = False, only: Callable[[str], bool] = lambda _id: True) -> Iterator[Result]:
     """Every example in order; over HTTP only those that a real org can hold."""
-    for index, example in enumerate(suite.tree["examples"]):
-        if only(example["id"]) and not (http and not _over_http(example)):
-            line = suite.source.span(("examples", index)).line
-            faults = tuple(_faults(suite, example, http=http))
-            yield Result(example["id"], example["says"], line, faults, "http" if http else "memory")
+    with closing(WatchedStore()) as store:
+        for index, example in enumerate(suite.tree["examples"]):
+            if only(example["id"]) and not (http and not _over_http(example)):
+                line = suite.source.span(("examples", index)).line
+                found = tuple(faults(suite, example, store, http=http))
+                yield Result(example["id"], example["says"], line, found, "http" if http else "memory")
 
 
 def _over_http(example: Any) -> bool:
     return example.get("only") != "memory" and "value" not in example and "row" not in example.get("given", {})
 
 
-def _faults(suite: Suite, example: Any, *, http: bool) -> Iterator[str]:
+def faults(suite: Suite, example: Any, store: WatchedStore, *, http: bool = False) -> Iterator[str]:
+    """What differs from what one example expects."""
     if "value" in example:
         yield from _value_faults(example)
     elif "row" in example.get("given", {}):
         yield from _row_faults(suite, example)
     elif "crash" not in steps(example):
-        yield from _play(suite, example, http=http)[0]
+        yield from _play(suite, example, store, http=http)[0]
     else:
         for kill in range(1, MOST_KILLS):
-            faults, killed = _play(suite, example, http=http, kill=kill)
-            yield from (f"killed at point {kill}: {fault}" for fault in faults)
-            if faults or not killed:
+            found, killed = _play(suite, example, store, http=http, kill=kill)
+            yield from (f"killed at point {kill}: {fault}" for fault in found)
+            if found or not killed:
                 return
 
 
-def _play(suite: Suite, example: Any, *, http: bool, kill: int = 0) -> tuple[list[str], bool]:
+def _play(suite: Suite, example: Any, store: WatchedStore, *, http: bool, kill: int = 0) -> tuple[list[str], bool]:
     systems: Systems | None = None
     if http:
         from connector.examples import http as real  # noqa: PLC0415 - the sandbox org is an extra
 
         systems = real.systems
-    with Play(suite, example, systems, kill) as play:
+    with Play(suite, example, store, systems, kill) as play:
         play.go()
         return list(checks.faults(play)), play.killed
 

@@ -25,10 +25,12 @@ Systems = Callable[["Play", list[Row], list[Row]], AbstractContextManager[tuple[
 
 @dataclass
 class Play:
-    """Where an example stands, and what was seen so far. Without `systems` both sides are tables in memory."""
+    """Where an example stands, and what was seen so far. Without `systems` both sides are tables in memory; the
+    store is emptied first."""
 
     suite: Suite
     example: Any
+    store: WatchedStore
     systems: Systems | None = None
     kill: int = 0
     killed: bool = False
@@ -46,7 +48,7 @@ class Play:
         self.given = self.example.get("given", {})
         self.clock = Clock(canon.parse(self.example.get("now", "2025-01-01T00:00:00Z")))
         self.settings = merged(self.suite.tree.get("connection", {}), self.given.get("connection", {}))
-        self.store = WatchedStore()
+        self.store.emptied()
         self.open = ExitStack()
         self.home: Any
         self.remote: Any
@@ -68,7 +70,6 @@ class Play:
 
     def __exit__(self, *_exc: object) -> None:
         self.open.close()
-        self.store.close()
 
     def rows(self, side: str) -> list[Row]:
         return [self.row(item) for item in self.given.get(side, ())]
