@@ -142,7 +142,7 @@ _OBJECT: dict[str, Any] = {
     "supportedScopes": [{"label": "All records", "name": "everything"}],
 }
 
-_OURS = {"about", "assumed"}  # keys of the shape files that no org sends
+_OURS = {"about", "assumed", "initial", "recordTypes"}  # keys of the shape files that no org sends
 
 
 def describe(shape: Object, version: str) -> dict[str, Any]:

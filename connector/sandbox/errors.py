@@ -13,13 +13,14 @@ class ApiError(Exception):
     message: str
     fields: tuple[str, ...] | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
 
     def body(self) -> list[dict[str, Any]]:
-        return [{"message": self.message, "errorCode": self.code, **self._fields()}]
+        return [{"message": self.message, "errorCode": self.code, **self._fields(), **self.more}]
 
     def row(self) -> dict[str, Any]:
         """The same refusal inside a collection, where the key is called statusCode (1.3)."""
-        return {"statusCode": self.code, "message": self.message, "fields": list(self.fields or ())}
+        return {"statusCode": self.code, "message": self.message, "fields": list(self.fields or ()), **self.more}
 
     def _fields(self) -> dict[str, list[str]]:
         return {} if self.fields is None else {"fields": list(self.fields)}

@@ -3,18 +3,26 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connector.sandbox import plans, soql
+from connector.sandbox import access, ids, metadata, plans, tree
+from connector.sandbox import rules as demands
+from connector.sandbox import users as accounts
 from connector.sandbox.billing import Billing
 from connector.sandbox.cursors import Cursors
 from connector.sandbox.faults import Fault, Faults, Status, Verb
-from connector.sandbox.records import RULES, Records
-from connector.sandbox.schema import COMPOUND, STORED, Object, schema
-from connector.sandbox.sessions import USER_ID, Sessions
+from connector.sandbox.metadata import recordtypes
+from connector.sandbox.oauth import apps
+from connector.sandbox.oauth.authorize import Authorizations, Consent
+from connector.sandbox.records import Records
+from connector.sandbox.schema import SHOWN, Object, Schema, schema
+from connector.sandbox.sessions import Session, Sessions
 from connector.sandbox.store import Store
+from connector.sandbox.users import User
 
 Clock = Callable[[], datetime]
 
@@ -36,23 +44,35 @@ class Org:
         clock: Clock | None = None,
         page_size: int = 2000,
         api_limit: int = 15000,
-        clients: Mapping[str, str] | None = None,
+        clients: Mapping[str, str | Mapping[str, Any] | None] | None = None,
         token_seconds: float = 7200,
+        users: Iterable[Mapping[str, Any]] = (),
+        api_bursts: int | None = None,
     ) -> None:
-        self.schema = schema(shapes)
+        self.schema = schema(metadata.completed(shapes))
         self.clock = clock or real_time
         self.frozen: datetime | None = None
         self.page_size = page_size
         self.store = Store(self.schema, path)
         self.records = Records(self.schema, self.store)
         self.cursors = Cursors(self.store)
-        self.sessions = Sessions({"sandbox": "sandbox"} if clients is None else clients, token_seconds)
-        self.billing = Billing(api_limit)
+        named = {"sandbox": "sandbox"} if clients is None else clients
+        self.sessions = Sessions({name: apps.client(name, given) for name, given in named.items()}, token_seconds)
+        self.authorizations = Authorizations()
+        self.users: dict[str, User] = {}  # by id; the first is who clients without a user of their own run as
+        self.seen: dict[str, Schema] = {}  # by user
+        limited = self.sessions.clients.values()
+        self.billing = Billing(
+            api_limit,
+            {known.id: (known.name or known.id, known.daily_limit) for known in limited if known.daily_limit},
+            api_bursts,
+        )
         self.faults = Faults()
         self.calls: list[tuple[str, str, bool]] = []
         self.queries: list[str] = []
         self.modified = {name: self._modified(shape) for name, shape in self.schema.objects.items()}
-        self._first_user()
+        self._people([accounts.INTEGRATION, *map(accounts.user, users)])
+        self._record_types()
 
     def close(self) -> None:
         self.store.close()
@@ -86,8 +106,7 @@ class Org:
     def rows(self, object: str) -> list[dict[str, Any]]:  # noqa: A002
         """Live rows in the order of their creation, every field, values as JSON shows them."""
         shape = self.records.known(object)
-        paths = tuple(soql.Path((field.name,), 0) for field in shape.fields if field.type in STORED | COMPOUND)
-        select = soql.Select(paths, False, soql.Path((shape.name,), 0), None, None, (), None, 0)
+        select = tree.whole_row(shape.name, tuple(field.name for field in shape.fields if field.type in SHOWN))
         with self.store.transaction():
             plan = plans.plan(select, self.context("", "66.0"))
             numbers = sorted(self.store.numbers(plan.numbers, plan.parameters))
@@ -95,12 +114,68 @@ class Org:
         found = [json.loads(text) for text in texts]
         return [{key: value for key, value in row.items() if key != "attributes"} for row in found]
 
-    def rules(self, object: str, *names: str) -> None:  # noqa: A002
-        """Switch on what the org demands of this object's writes: required, length, picklist. No names: all off."""
-        unknown = set(names) - RULES
-        if unknown:
-            raise ValueError(f"no rule {', '.join(sorted(unknown))}: the org knows {', '.join(sorted(RULES))}")
-        self.records.rules[self.records.known(object).name] = frozenset(names)
+    def rules(
+        self,
+        object: str,  # noqa: A002
+        *names: str,
+        validations: Iterable[Mapping[str, Any]] = (),
+        duplicates: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        """Switch on what the org demands of this object's writes: required, length, picklist, unique. Nothing: all off."""
+        shape = self.records.known(object)
+        made = demands.rules(shape, names, validations, duplicates)
+        self.records.rules[shape.name] = demands.OFF if made == demands.OFF else made
+
+    def lock(self, object: str, id: str, writes: int = 1) -> None:  # noqa: A002
+        """The next writes to the row, or to a row that refers to it, find it locked by somebody else."""
+        found = self.records.known_id(self.records.known(object), id)
+        with self.store.lock:
+            self.records.locks[found] = writes
+
+    # -- people
+
+    def find_user(self, username: str) -> User | None:
+        return next((user for user in self.users.values() if user.username.lower() == username.lower()), None)
+
+    def user(self, username: str) -> User:
+        found = self.find_user(username)
+        if found is None:
+            raise ValueError(f"the org has no user {username!r}")
+        return found
+
+    def is_active(self, user: User) -> bool:
+        """The row decides, so that an administrator can switch a user off."""
+        shape = self.schema.object("User")
+        row = self.store.get(shape, user.id) if shape else None
+        return row is None or row.get("IsActive") != "false"
+
+    def permit(
+        self, username: str, objects: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None
+    ) -> None:
+        """Hide objects and fields from a user (none), make them read-only (read), give them back (all)."""
+        changed = accounts.permitted(self.user(username), objects, fields)
+        accounts.check(changed, self.schema)
+        with self.store.lock:
+            self._know(changed)
+            moment = self.now().replace(microsecond=0)
+            for name in {name.partition(".")[0].lower() for name in (*(objects or ()), *(fields or ()))}:
+                self.modified[name] = moment  # a describe that is known already is out of date
+
+    def consent(self, answer: Consent, username: str | None = None) -> None:
+        """What the authorize page does: ask (show itself), or allow or deny in the user's place."""
+        if answer not in ("ask", "allow", "deny"):
+            raise ValueError(f"no consent {answer!r}: ask, allow or deny")
+        user = self.user(username) if username is not None else None
+        with self.store.lock:
+            self.authorizations.consent = answer
+            self.authorizations.consenting = user.username if user else None
+
+    def seen_by(self, session: Session, *, allow_duplicates: bool = False) -> "Org":
+        """The same org as the session's user sees it: one request's view, which shares everything but the schema."""
+        own = copy(self)
+        own.schema = self.seen[session.user]
+        own.records = self.records.on_behalf(session.user, allow_duplicates=allow_duplicates)
+        return own
 
     # -- trouble
 
@@ -143,12 +218,29 @@ class Org:
         self.store.set_meta(key, f"{digest} {moment.isoformat()}")
         return moment
 
-    def _first_user(self) -> None:
-        """The user that every client runs as, where the org has users at all."""
-        user = self.schema.object("User")
-        if user is None or self.store.exists(user, USER_ID):
-            return
-        row = {"Id": USER_ID, "FirstName": "Integration", "LastName": "User", "Username": "integration@sandbox.example"}
-        more = {"Email": "integration@sandbox.example", "Alias": "integ", "IsActive": True}
-        given = {name: value for name, value in {**row, **more}.items() if user.field(name)}
-        self.load([{"object": "User", **given}])
+    def _people(self, people: Iterable[User]) -> None:
+        """Users sign in; where the org has the object, each has a row, which an org kept in a file keeps as it is."""
+        shape = self.schema.object("User")
+        for place, person in enumerate(people, 1):
+            same = self.store.matching(shape, shape.by_name["username"], person.username) if shape else []
+            known = self.find_user(person.username)
+            made = self.store.new_id(shape) if shape else ids.make("005", place)
+            found = replace(person, id=person.id or (known.id if known else same[0] if same else made))
+            accounts.check(found, self.schema)
+            self._know(found)
+            if shape and not self.store.exists(shape, found.id):
+                given = {name: value for name, value in found.row().items() if shape.field(name)}
+                self.load([{"object": shape.name, **given}])
+        for client in self.sessions.clients.values():
+            for name in (*(client.approved or ()), *([client.run_as] if client.run_as else ())):
+                self.user(name)
+
+    def _know(self, user: User) -> None:
+        self.users[user.id] = user
+        self.seen[user.id] = access.seen_by(self.schema, user)
+
+    def _record_types(self) -> None:
+        shape = self.schema.object(recordtypes.NAME)
+        made = [each for known in self.schema.objects.values() for each in recordtypes.of(known.raw)]
+        if shape is not None:
+            self.load([each.row() for each in made if not self.store.exists(shape, each.id)])

@@ -1,16 +1,17 @@
 """Create, change and delete rows as a client (with Salesforce's checks) or as a fixture (without them)."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import date, datetime
 from typing import Any
 
 from connector.sandbox import ids, values
+from connector.sandbox import rules as demands
+from connector.sandbox.access import may
 from connector.sandbox.errors import ApiError, not_emulated, not_found
-from connector.sandbox.schema import STORED, TEXT, Field, Object, Schema
-from connector.sandbox.sessions import USER_ID
+from connector.sandbox.schema import STORED, Field, Object, Schema
 from connector.sandbox.store import Row, Store
-
-RULES = frozenset({"required", "length", "picklist"})
+from connector.sandbox.users import USER_ID
 
 
 class Several(Exception):
@@ -22,22 +23,37 @@ class Several(Exception):
 
 
 class Records:
+    """Rows change on behalf of one user. A client's writes come with the shapes which that user sees; what the org itself
+    fills in and demands goes by the whole ones."""
+
     def __init__(self, schema: Schema, store: Store) -> None:
         self.schema, self.store = schema, store
-        self.rules: dict[str, frozenset[str]] = {}
+        self.rules: dict[str, demands.Rules] = {}
+        self.locks: dict[str, int] = {}  # id -> how many writes that touch the row fail
+        self.user = USER_ID
+        self.allow_duplicates = False
+
+    def on_behalf(self, user: str, *, allow_duplicates: bool) -> "Records":
+        own = copy(self)
+        own.user, own.allow_duplicates = user, allow_duplicates
+        return own
 
     # -- as a client
 
     def create(self, shape: Object, given: Mapping[str, Any], now: datetime) -> str:
+        _demand(shape, "createable")
         row = self._accepted(shape, given, creating=True)
-        self._check_rules(shape, {**_defaults(shape), **row}, creating=True)
-        return self._insert(shape, row, now)
+        whole = self.schema.objects[shape.name.lower()]
+        self._check_rules(whole, None, row, {**self._defaults(whole), **row})
+        return self._insert(whole, row, now)
 
     def update(self, shape: Object, id18: str, given: Mapping[str, Any], now: datetime) -> None:
+        _demand(shape, "updateable")
         row = self._accepted(shape, given, creating=False)
-        self._live(shape, id18)
-        self._check_rules(shape, row, creating=False)
-        self._change(shape, id18, row, now)
+        whole = self.schema.objects[shape.name.lower()]
+        before = self._live(whole, id18)
+        self._check_rules(whole, id18, row, {**before, **row})
+        self._change(whole, id18, row, now)
 
     def find(self, shape: Object, name: str, value: Any) -> tuple[Field, list[str]]:
         """The rows that an external id names; more than one is the caller's 300."""
@@ -61,6 +77,7 @@ class Records:
     def delete(self, shape: Object, id18: str, now: datetime) -> None:
         if not shape.deletable:
             raise not_emulated(f"Deleting a {shape.name}")
+        _demand(shape, "deletable")
         self._live(shape, id18)
         self._change(shape, id18, {"IsDeleted": "true"}, now)
 
@@ -110,29 +127,22 @@ class Records:
             raise not_found()
         if row.get("IsDeleted") == "true":
             raise ApiError(404, "ENTITY_IS_DELETED", "entity is deleted", ())
+        self._unlocked(id18)
         return row
 
-    def _check_rules(self, shape: Object, row: Mapping[str, str | None], *, creating: bool) -> None:
-        """What an org's own set-up demands: off unless asked for (section 6, item 9). [U] sentences as commonly seen."""
-        rules = self.rules.get(shape.name, frozenset())
-        if "required" in rules:
-            names = [
-                field.name for field in shape.fields if _required(field, creating) and (creating or field.name in row)
-            ]
-            missing = tuple(name for name in names if row.get(name) is None)
-            if missing:
-                message = f"Required fields are missing: [{', '.join(missing)}]"
-                raise ApiError(400, "REQUIRED_FIELD_MISSING", message, missing)
-        for name, value in row.items():
-            field = shape.by_name[name.lower()]
-            if value is None or field.type not in TEXT:
-                continue
-            if "length" in rules and field.length and len(value) > field.length:
-                message = f"{field.label}: data value too large: {value} (max length={field.length})"
-                raise ApiError(400, "STRING_TOO_LONG", message, (name,))
-            if "picklist" in rules and field.restricted and not set(_choices(field, value)) <= set(field.picklist):
-                message = f"{field.label}: bad value for restricted picklist field: {value}"
-                raise ApiError(400, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, (name,))
+    def _unlocked(self, *touched: str | None) -> None:
+        """A write locks its row and the rows it refers to; a row that a test has locked is held by somebody else."""
+        for id18 in touched:
+            if id18 is not None and self.locks.get(id18, 0) > 0:
+                self.locks[id18] -= 1
+                raise ApiError(400, "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record", ())
+
+    def _check_rules(self, shape: Object, id18: str | None, row: Row, whole: Row) -> None:
+        self._unlocked(*(row.get(field.name) for field in shape.stored if field.type == "reference"))
+        own = self.rules.get(shape.name, demands.OFF)
+        if own is not demands.OFF:
+            write = demands.Write(shape, id18, row, whole, self.allow_duplicates)
+            demands.check(own, write, lambda field, value: self.store.matching(shape, field, value))
 
     # -- as a fixture, or a user in the UI
 
@@ -162,13 +172,13 @@ class Records:
     def edit(self, name: str, record_id: str, given: Mapping[str, Any], now: datetime) -> None:
         shape = self.known(name)
         row = self._trusted(shape, given)
-        self._change(shape, self._known_id(shape, record_id), row, now)
+        self._change(shape, self.known_id(shape, record_id), row, now)
 
     def remove(self, name: str, record_id: str, now: datetime) -> None:
         shape = self.known(name)
         if not shape.deletable:
             raise ValueError(f"rows of {shape.name} cannot be deleted: the shape has no IsDeleted")
-        self._change(shape, self._known_id(shape, record_id), {"IsDeleted": "true"}, now)
+        self._change(shape, self.known_id(shape, record_id), {"IsDeleted": "true"}, now)
 
     def known(self, name: object) -> Object:
         found = self.schema.object(name) if isinstance(name, str) else None
@@ -176,7 +186,7 @@ class Records:
             raise ValueError(f"the org has no object {name!r}")
         return found
 
-    def _known_id(self, shape: Object, record_id: str) -> str:
+    def known_id(self, shape: Object, record_id: str) -> str:
         id18 = ids.canonical(record_id)
         if id18 is None or not self.store.exists(shape, id18):
             raise ValueError(f"{shape.name} has no row {record_id!r}")
@@ -200,7 +210,7 @@ class Records:
         id18 = row.get("Id") or self.store.new_id(shape)
         moment = values.stamp(now)
         system = {name: moment for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp") if shape.field(name)}
-        whole: Row = {**_defaults(shape), **system, **row, "Id": id18}
+        whole: Row = {**self._defaults(shape), **system, **row, "Id": id18}
         if shape.custom and whole.get("Name") is None and shape.field("Name"):
             whole["Name"] = id18  # [U] a custom object's name, left out, is the id
         _compose_name(shape, whole)
@@ -209,29 +219,28 @@ class Records:
 
     def _change(self, shape: Object, id18: str, row: Row, now: datetime) -> None:
         moment = values.stamp(now)
-        stamps: Row = {"LastModifiedDate": moment, "LastModifiedById": USER_ID, "SystemModstamp": moment}
+        stamps: Row = {"LastModifiedDate": moment, "LastModifiedById": self.user, "SystemModstamp": moment}
         row = {**row, **{name: value for name, value in stamps.items() if shape.field(name)}}
         self._compose(shape, id18, row)
         self.store.update(shape, id18, row)
+
+    def _defaults(self, shape: Object) -> Row:
+        """What an org fills in by itself."""
+        row: Row = {}
+        for field in shape.stored:
+            if field.type == "boolean":
+                row[field.name] = "false"
+            elif field.type == "reference" and field.defaulted and "User" in field.reference_to:
+                row[field.name] = self.user
+            elif field.initial is not None and field.defaulted:
+                row[field.name] = field.initial
+        return row
 
     def _compose(self, shape: Object, id18: str, row: Row) -> None:
         if {"FirstName", "LastName"} & row.keys():
             whole = {**(self.store.get(shape, id18) or {}), **row}
             _compose_name(shape, whole)
             row["Name"] = whole["Name"]
-
-
-def _defaults(shape: Object) -> Row:
-    """What an org fills in by itself."""
-    row: Row = {}
-    for field in shape.stored:
-        if field.type == "boolean":
-            row[field.name] = "false"
-        elif field.type == "reference" and field.defaulted and "User" in field.reference_to:
-            row[field.name] = USER_ID
-        elif field.initial is not None and field.defaulted:
-            row[field.name] = field.initial
-    return row
 
 
 def _compose_name(shape: Object, row: Row) -> None:
@@ -241,17 +250,10 @@ def _compose_name(shape: Object, row: Row) -> None:
         row["Name"] = " ".join(part for part in (row.get("FirstName"), row.get("LastName")) if part) or None
 
 
-def _required(field: Field, creating: bool) -> bool:
-    return (
-        not field.nillable
-        and not field.defaulted
-        and (field.createable if creating else field.updateable)
-        and field.type != "boolean"
-    )
-
-
-def _choices(field: Field, value: str) -> list[str]:
-    return value.split(";") if field.type == "multipicklist" else [value]
+def _demand(shape: Object, flag: str) -> None:
+    if not may(shape, flag):
+        # [U] sentence; whether a missing permission for the whole object is told in the same way
+        raise ApiError(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", ())
 
 
 def _read_only(field: Field) -> ApiError:

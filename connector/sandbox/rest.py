@@ -12,10 +12,12 @@ from connector.sandbox import composite, plans, resources, soql
 from connector.sandbox.calls import Call, Reply, Request, Trace, refusal, reply
 from connector.sandbox.errors import ApiError, HangUp, OAuthError, not_emulated, not_found
 from connector.sandbox.faults import Verb
+from connector.sandbox.oauth import authorize, grants, identity
 from connector.sandbox.org import Org
 from connector.sandbox.schema import words
-from connector.sandbox.sessions import ORG_ID, USER_ID
 from connector.sandbox.urls import parameters, resource, versions
+
+DUPLICATE_HEADER_SINCE = 52
 
 log = logging.getLogger("connector.sandbox")
 
@@ -43,7 +45,9 @@ def _answer(org: Org, request: Request) -> Reply:
     path = request.path.removesuffix("/")
     if path in _OPEN:
         return _OPEN[path](org, request)
-    if path.startswith(("/services/Soap", "/services/async", "/services/oauth2", "/id/", "/services/apexrest")):
+    if path.startswith("/id/"):
+        return identity.identity(org, request)
+    if path.startswith(("/services/Soap", "/services/async", "/services/oauth2", "/services/apexrest")):
         raise not_emulated(path)
     found = resource(request.path)
     if found is None:
@@ -54,15 +58,17 @@ def _answer(org: Org, request: Request) -> Reply:
     method = query.get("_HttpMethod", request.method) if request.method == "POST" else request.method
     trace = Trace()
     call = Call(method, version, segments, query, request.headers, request.body, session, trace)
+    org = org.seen_by(session)
     try:
-        org.billing.charge(org.now())
+        org.billing.charge(org.now(), session.client)
         with org.store.transaction():  # what is dropped before it was applied leaves nothing behind
             made = perform(org, call)
     except ApiError as refused:
         made = refusal(refused)
     if trace.hang_up:
         raise HangUp
-    return Reply(made.status, _pretty(request, made), {**made.headers, **org.billing.header(org.now())})
+    usage = org.billing.header(org.now(), session.client)
+    return Reply(made.status, _pretty(request, made), {**made.headers, **usage})
 
 
 def _pretty(request: Request, made: Reply) -> str | None:
@@ -74,6 +80,7 @@ def _pretty(request: Request, made: Reply) -> str | None:
 def perform(org: Org, call: Call) -> Reply:
     """One resource, with the faults that were asked for; a refusal undoes what it had begun."""
     try:
+        org = org.seen_by(call.session, allow_duplicates=_allows_duplicates(call))
         route, arguments = _match(call)
         fault = org.faults.take(route.touches(org, call, *arguments), _verb(call))
         if fault is not None:
@@ -91,6 +98,11 @@ def perform(org: Org, call: Call) -> Reply:
         return refusal(ApiError(500, "UNKNOWN_EXCEPTION", message))
 
 
+def _allows_duplicates(call: Call) -> bool:
+    words = call.headers.get("sforce-duplicate-rule-header", "").replace(" ", "").lower().replace(",", ";").split(";")
+    return "allowsave=true" in words and float(call.version) >= DUPLICATE_HEADER_SINCE
+
+
 def _verb(call: Call) -> Verb:
     reads = call.method in ("GET", "HEAD") or (call.segments == ("composite",) and composite.only_reads(call))
     return "read" if reads else "write"
@@ -102,7 +114,22 @@ def _verb(call: Call) -> Verb:
 def _token(org: Org, request: Request) -> Reply:
     if request.method != "POST":
         raise _not_allowed(request.method, {"POST"})
-    return reply(200, org.sessions.grant(request.headers, request.body, org.now(), request.origin))
+    return reply(200, grants.answer(org, grants.ask(request.headers, request.body, org.now(), request.origin)))
+
+
+def _authorize(org: Org, request: Request) -> Reply:
+    if request.method not in ("GET", "POST"):
+        raise _not_allowed(request.method, {"GET", "POST"})
+    return authorize.answer(org, request)
+
+
+def _revoke(org: Org, request: Request) -> Reply:
+    if request.method not in ("GET", "POST"):
+        raise _not_allowed(request.method, {"GET", "POST"})
+    given = grants.form(request.body) if request.method == "POST" else parameters(request.query)
+    if not org.sessions.revoke(given.get("token", "")):
+        raise OAuthError("invalid_token", "token is invalid or expired")  # [U] error and description
+    return Reply(200)
 
 
 def _versions(_org: Org, request: Request) -> Reply:
@@ -111,17 +138,11 @@ def _versions(_org: Org, request: Request) -> Reply:
     return reply(200, versions())
 
 
-def _userinfo(org: Org, request: Request) -> Reply:
-    org.sessions.find(request.headers, org.now())
-    base = f"{request.origin}/services/data/v{{version}}/"
-    urls = {"rest": base, "sobjects": f"{base}sobjects/", "query": f"{base}query/"}
-    info = {"sub": f"{request.origin}/id/{ORG_ID}/{USER_ID}", "user_id": USER_ID, "organization_id": ORG_ID}
-    return reply(200, {**info, "zoneinfo": "GMT", "urls": urls})
-
-
 _OPEN: dict[str, Callable[[Org, Request], Reply]] = {
     "/services/oauth2/token": _token,
-    "/services/oauth2/userinfo": _userinfo,
+    "/services/oauth2/authorize": _authorize,
+    "/services/oauth2/revoke": _revoke,
+    "/services/oauth2/userinfo": identity.userinfo,
     "/services/data": _versions,
 }
 

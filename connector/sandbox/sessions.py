@@ -1,90 +1,124 @@
-"""Client id and secret -> an access token with an end; a bearer token -> its session, or 401 (1.2)."""
+"""Live sessions and the approvals they hang on: a bearer token -> its session, or 401 (1.2)."""
 
-import base64
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from urllib.parse import parse_qsl, unquote_plus
 
-from connector.sandbox.errors import OAuthError, not_emulated, session_invalid
+from connector.sandbox.errors import ApiError, OAuthError, session_invalid
+from connector.sandbox.oauth.apps import Client
+from connector.sandbox.users import ORG_ID, USER_ID, User
 
-ORG_ID = "00DSb0000000001MAA"
-USER_ID = "005Sb0000000001IAA"
-# Known to Salesforce, not emulated yet.
-_OTHER_GRANTS = frozenset(
-    {
-        "authorization_code",
-        "refresh_token",
-        "password",
-        "device",
-        "hybrid_refresh",
-        "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "urn:ietf:params:oauth:grant-type:saml2-bearer",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
-    }
-)
+__all__ = ["ORG_ID", "USER_ID", "Grant", "Session", "Sessions"]
+
+MAX_GRANTS = 5  # live approvals of one user for one client; the next revokes the oldest
+_KEPT = 1_000  # ended sessions are swept from here on
+_API_SCOPES = frozenset({"api", "full", "web"})  # [U] web
 
 
 @dataclass(frozen=True)
 class Session:
     token: str
     ends: datetime
+    user: str
+    client: str
+    scopes: tuple[str, ...]
+    grant: int = 0  # the approval it came from, 0 for none
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One approval: the refresh token that stands for it, where the scopes give one."""
+
+    number: int
+    user: str
+    client: str
+    scopes: tuple[str, ...]
+    refresh: str | None
+    ends: datetime | None
 
 
 class Sessions:
-    def __init__(self, clients: Mapping[str, str], seconds: float) -> None:
+    def __init__(self, clients: Mapping[str, Client], seconds: float) -> None:
         self.clients, self.seconds = dict(clients), seconds
         self.live: dict[str, Session] = {}
+        self.grants: dict[int, Grant] = {}  # in the order of their approval
+        self.approved = 0
 
-    def grant(self, headers: Mapping[str, str], body: bytes, now: datetime, origin: str) -> dict[str, str]:
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        grant = form.get("grant_type", "")
-        if grant in _OTHER_GRANTS:
-            raise not_emulated(f"The grant {grant}")
-        if grant != "client_credentials":
-            raise OAuthError("unsupported_grant_type", "grant type not supported")
-        client, secret = _basic(headers) or (form.get("client_id", ""), form.get("client_secret", ""))
-        if client not in self.clients:
-            raise OAuthError("invalid_client_id", "client identifier invalid")
-        if not hmac.compare_digest(self.clients[client].encode(), secret.encode()):
-            raise OAuthError("invalid_client", "invalid client credentials")
-        session = Session(f"{ORG_ID[:15]}!{secrets.token_urlsafe(48)}", now + timedelta(seconds=self.seconds))
+    def open(self, user: User, client: Client, scopes: tuple[str, ...], now: datetime, grant: int = 0) -> Session:
+        if len(self.live) > _KEPT:
+            self.live = {token: session for token, session in self.live.items() if session.ends > now}
+        ends = now + timedelta(seconds=client.session_seconds or self.seconds)
+        session = Session(f"{ORG_ID[:15]}!{secrets.token_urlsafe(48)}", ends, user.id, client.id, scopes, grant)
         self.live[session.token] = session
-        identity, issued = f"{origin}/id/{ORG_ID}/{USER_ID}", str(int(now.timestamp() * 1000))
-        signed = hmac.new(secret.encode(), (identity + issued).encode(), hashlib.sha256).digest()
-        return {
-            "access_token": session.token,
-            "signature": base64.b64encode(signed).decode(),
-            "scope": "api",
-            "instance_url": origin,
-            "id": identity,
-            "token_type": "Bearer",
-            "issued_at": issued,
-        }
+        return session
+
+    def approve(self, user: User, client: Client, scopes: tuple[str, ...], now: datetime) -> Grant:
+        """A new approval; the sixth of a user for a client ends the first."""
+        same = [grant for grant in self.grants.values() if (grant.user, grant.client) == (user.id, client.id)]
+        for oldest in same[: max(len(same) - MAX_GRANTS + 1, 0)]:
+            self._end(oldest)
+        self.approved += 1
+        refreshable = "refresh_token" in scopes or "offline_access" in scopes
+        refresh = _refresh_token() if refreshable else None
+        made = Grant(self.approved, user.id, client.id, scopes, refresh, _end_of(client, now))
+        self.grants[made.number] = made
+        return made
+
+    def refreshed(self, token: str, client: Client, now: datetime) -> Grant:
+        """The approval behind a refresh token; with rotation the token and the sessions before it are dead now."""
+        grant = next((grant for grant in self.grants.values() if grant.refresh and grant.refresh == token), None)
+        if grant is None or grant.client != client.id or (grant.ends is not None and grant.ends <= now):
+            raise OAuthError("invalid_grant", "expired access/refresh token")
+        if client.rotate:
+            self._end_sessions(grant)
+            grant = replace(grant, refresh=_refresh_token(), ends=_end_of(client, now))
+            self.grants[grant.number] = grant
+        return grant
+
+    def revoke(self, token: str) -> bool:
+        """An access token ends alone, a refresh token with its sessions. False: not known."""
+        if self.live.pop(token, None):
+            return True
+        grant = next((grant for grant in self.grants.values() if grant.refresh and grant.refresh == token), None)
+        if grant is not None:
+            self._end(grant)
+        return grant is not None
 
     def find(self, headers: Mapping[str, str], now: datetime) -> Session:
+        session = self.bearer(headers, now)
+        if session is None:
+            raise session_invalid()
+        if not _API_SCOPES & set(session.scopes):
+            # One of the 401s that no refresh heals (1.3).
+            raise ApiError(401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API")
+        return session
+
+    def bearer(self, headers: Mapping[str, str], now: datetime) -> Session | None:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         session = self.live.get(token.strip())
         if scheme.lower() not in ("bearer", "oauth") or session is None:
-            raise session_invalid()
+            return None
         if session.ends <= now:
             del self.live[session.token]
-            raise session_invalid()
+            return None
         return session
 
     def alive(self, token: str) -> bool:
         return token in self.live
 
+    def _end(self, grant: Grant) -> None:
+        del self.grants[grant.number]
+        self._end_sessions(grant)
 
-def _basic(headers: Mapping[str, str]) -> tuple[str, str] | None:
-    scheme, _, encoded = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        client, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except ValueError:
-        return "", ""
-    return unquote_plus(client), unquote_plus(secret)
+    def _end_sessions(self, grant: Grant) -> None:
+        for session in [session for session in self.live.values() if session.grant == grant.number]:
+            del self.live[session.token]
+
+
+def _refresh_token() -> str:
+    return f"5Aep8{secrets.token_urlsafe(60)}"
+
+
+def _end_of(client: Client, now: datetime) -> datetime | None:
+    return None if client.refresh_seconds is None else now + timedelta(seconds=client.refresh_seconds)

@@ -168,7 +168,7 @@ def test_a_broken_body_is_a_parser_error(site, body):  # 1.5
 
 def test_outside_the_api_there_is_nothing(site):
     assert site.http.get("/").status_code == 404
-    assert site.http.get("/services/oauth2/authorize").status_code == 501
+    assert site.http.post("/services/oauth2/introspect").status_code == 501
     assert site.http.post("/services/Soap/u/50.0").status_code == 501
 
 
