@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from connector import canon, schedule
-from connector.errors import Drifted, EndpointError, LeaseLost, RateLimited, Unauthorized
+from connector.errors import (
+    ConnectorError,
+    Drifted,
+    EndpointError,
+    LeaseLost,
+    RateLimited,
+    StateError,
+    Unauthorized,
+)
 from connector.matching import Mapped, mapped
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Skip, Why
 from connector.pages import Asked, Bounds, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
@@ -119,7 +127,9 @@ class _Work:
                 keys = [".".join(key.field) for key in self.flow.match.keys]
                 self.world.target.prepare(self.flow.write, self.flow.columns, keys, make=not self.world.dry)
             act(self)
-        except (EndpointError, Paused) as failure:
+        except (StateError, LeaseLost):
+            raise
+        except (ConnectorError, Paused) as failure:
             return failure
         return None
 
@@ -279,9 +289,11 @@ def _side(name: str) -> Iterator[None]:
 
 def _code(failure: Exception) -> str:
     """The word of the log for what ended a run."""
-    if isinstance(failure, (Unauthorized, RateLimited, Drifted, LeaseLost)):
-        return failure.code
-    return "paused" if isinstance(failure, Paused) else f"{getattr(failure, 'side', 'source')}_unavailable"
+    if isinstance(failure, Paused):
+        return "paused"
+    if isinstance(failure, (Unauthorized, RateLimited, Drifted)) or not isinstance(failure, EndpointError):
+        return getattr(failure, "code", "failed")
+    return f"{getattr(failure, 'side', 'source')}_unavailable"
 
 
 def _note(failure: Exception, run: Run) -> Note:

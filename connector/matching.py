@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from connector import canon
@@ -67,8 +68,11 @@ class Target:
     def __init__(self, flow: Flow, endpoint: Endpoint) -> None:
         self.flow = flow
         self.endpoint = endpoint
-        self.id = endpoint.keys(flow.write).id
         self.columns = tuple(".".join(column.path) for column in flow.columns)
+
+    @cached_property
+    def id(self) -> str:
+        return self.endpoint.keys(self.flow.write).id
 
     def _rows(self, *where: Where, window: Window | None = None) -> list[Row]:
         keys = (".".join(key.field) for key in self.flow.match.keys)
