@@ -225,8 +225,14 @@ def stored_fields(shape: Shape | None) -> tuple[str, ...] | None:
 
 
 def digest(row: Row, stored: tuple[str, ...] | None) -> str:
-    values = sorted(row.items()) if stored is None else [row.get(name) for name in stored]
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
+    """Nulls count for nothing: a field that is new in a system, and empty there, makes no record another version."""
+    names = sorted(row) if stored is None else stored
+    text = json.dumps(
+        [(name, value) for name in names if (value := row.get(name)) is not None],
+        sort_keys=True,
+        ensure_ascii=False,
+        default=str,
+    )
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
