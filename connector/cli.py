@@ -242,7 +242,7 @@ def preview(connection: str, objects: tuple[str, ...], all_: bool, json_: bool) 
         records = [{"object": flow.object, "direction": flow.direction, "record": outcome} for flow, outcome in seen]
         click.echo(report.as_json({"runs": done, "records": records}))
     else:
-        click.echo(report.preview(seen, done, None if all_ else 20))
+        click.echo(report.preview(seen, done, None if all_ else 20) if done else "nothing is enabled")
     return _code(done)
 
 

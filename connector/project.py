@@ -149,9 +149,10 @@ class Runner:
         for name in named:
             plan.directions(project.mapping, project.connection, name)  # says so when there is no such object
         if not project.connection.enabled:
-            self._paused(named, f"{project.name} is switched off (enabled: false in {project.file.name})")
-            return [Run(project.name, name, "", "paused", code="paused") for name in named]
-        runs = []
+            said = f"{project.name} is switched off (enabled: false in {project.file.name})"
+            self._paused(named, said)
+            return [Run(project.name, name, "", "paused", code="paused", error=said) for name in named]
+        runs = [self._closed(name) for name in named if objects is not None and not self.flows([name])]
         for flow in self.flows(objects):
             world = World(
                 source=self.endpoints[flow.source],
@@ -166,6 +167,11 @@ class Runner:
             )
             runs.append(act(flow, world))
         return runs
+
+    def _closed(self, name: str) -> Run:
+        decided = plan.directions(self.project.mapping, self.project.connection, name).decided
+        said = f"{name} flows neither way: {decided} says direction: disabled"
+        return Run(self.project.name, name, "", "paused", code="paused", error=said)
 
     def _paused(self, names: Iterable[str], said: str) -> None:
         for name in names:

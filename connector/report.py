@@ -78,7 +78,7 @@ def record(outcome: Outcome, *, whole: bool = True) -> list[str]:
     if outcome.outcome == "created":
         return lines + [f"      {name}  {short(value)}" for name, (_, value) in outcome.changed.items()]
     for name, (old, new) in outcome.changed.items():
-        pairs = list(differences("", old, new))
+        pairs = list(differences("", old, new)) or [("", old, new)]  # a null that is no longer there
         if whole or not pairs[0][0]:
             lines += [f"      {name}{below}  {short(one)} -> {short(other)}" for below, one, other in pairs]
         else:
