@@ -251,6 +251,9 @@ def _engine(url: str) -> sa.Engine:
     return made
 
 
+_RIGHT = "write sqlite:///FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
+
+
 class Store:
     """One store. Raises StateError, with what to do, when it cannot be opened, read or written."""
 
@@ -263,7 +266,7 @@ class Store:
                 found = tx.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
                 if found is None:
                     self.upsert(tx, meta, [{"key": "schema_version", "value": VERSION}])
-                elif int(found) > int(VERSION):
+                elif found != VERSION:
                     said = f"made by a newer version of connector ({found}); install that one"
                     raise StateError(f"{self._shown}: {said}")
 
@@ -278,9 +281,9 @@ class Store:
         try:
             yield
         except sa.exc.ArgumentError:
-            raise StateError(f"CONNECTOR_STATE: {self.url.split('@')[-1]!r} is not a database URL") from None
-        except sa.exc.NoSuchModuleError as error:
-            raise StateError(f"{self._shown}: no driver for it is installed ({error})") from None
+            raise StateError(f"CONNECTOR_STATE: {self.url.split('@')[-1]!r} is not a database URL; {_RIGHT}") from None
+        except (sa.exc.NoSuchModuleError, ImportError) as error:
+            raise StateError(f"{self._shown}: no driver for it is installed ({error}); {_RIGHT}") from None
         except OSError as error:
             raise StateError(f"{self._shown}: the folder cannot be made ({error.strerror})") from None
         except sa.exc.DBAPIError as error:
