@@ -21,9 +21,9 @@ from uvicorn.server import ServerState
 
 from connector.sandbox import control, rest
 from connector.sandbox.calls import Reply, Request, reply
+from connector.sandbox.conditional import http_date
 from connector.sandbox.errors import HangUp
 from connector.sandbox.org import Org
-from connector.sandbox.resources import http_date
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -75,6 +75,8 @@ def _response(org: Org, made: Reply, asked: dict[str, str]) -> Response:
     if "gzip" in asked.get("accept-encoding", "") and len(content) >= _SMALL:
         content = gzip.compress(content, 1, mtime=0)
         headers["Content-Encoding"] = "gzip"
+        if "ETag" in headers:
+            headers["ETag"] = f'{headers["ETag"][:-1]}--gzip"'
     return Response(content, made.status, headers)
 
 

@@ -20,6 +20,7 @@ from connector.sandbox.oauth import apps
 from connector.sandbox.oauth.authorize import Authorizations, Consent
 from connector.sandbox.records import Records
 from connector.sandbox.schema import SHOWN, Object, Schema, schema
+from connector.sandbox.scopes import Context
 from connector.sandbox.sessions import Session, Sessions
 from connector.sandbox.store import Store
 from connector.sandbox.users import User
@@ -53,6 +54,7 @@ class Org:
         self.clock = clock or real_time
         self.frozen: datetime | None = None
         self.page_size = page_size
+        self.origin = ""  # where the request at hand came to
         self.store = Store(self.schema, path)
         self.records = Records(self.schema, self.store)
         self.cursors = Cursors(self.store)
@@ -170,10 +172,11 @@ class Org:
             self.authorizations.consent = answer
             self.authorizations.consenting = user.username if user else None
 
-    def seen_by(self, session: Session, *, allow_duplicates: bool = False) -> "Org":
+    def seen_by(self, session: Session, origin: str = "", *, allow_duplicates: bool = False) -> "Org":
         """The same org as the session's user sees it: one request's view, which shares everything but the schema."""
         own = copy(self)
         own.schema = self.seen[session.user]
+        own.origin = origin or self.origin
         own.records = self.records.on_behalf(session.user, allow_duplicates=allow_duplicates)
         return own
 
@@ -204,8 +207,9 @@ class Org:
 
     # -- for the endpoints
 
-    def context(self, query: str, version: str, *, deleted: bool = False, page: int | None = None) -> plans.Context:
-        return plans.Context(self.schema, query, version, self.now().date(), deleted, page or self.page_size)
+    def context(self, query: str, version: str, *, deleted: bool = False, page: int | None = None) -> Context:
+        size, user = page or self.page_size, self.records.user
+        return Context(self.schema, query, version, self.now().date(), deleted, size, user)
 
     def _modified(self, shape: Object) -> datetime:
         """When the shape last changed: kept with the file, so that a restart alone never re-sends a describe."""

@@ -94,7 +94,16 @@ class Records:
             if not (field.createable if creating else field.updateable):
                 raise _read_only(field)
             row[field.name] = self._value(field, value)
+            if field.name == "RecordTypeId":
+                self._check_record_type(shape, field, row[field.name])
         return row
+
+    def _check_record_type(self, shape: Object, field: Field, id18: str | None) -> None:
+        kinds = self.schema.object("RecordType")
+        kind = self.store.get(kinds, id18) if kinds and id18 else None
+        if kind is not None and (kind["SobjectType"] != shape.name or kind["IsActive"] == "false"):
+            message = f"{field.label}: this ID value isn't valid for the user: {id18}"  # [U] code and sentence
+            raise ApiError(400, "INVALID_CROSS_REFERENCE_KEY", message, (field.name,))
 
     def _value(self, field: Field, value: Any) -> str | None:
         if field.type not in STORED:

@@ -1,62 +1,47 @@
 """The single resources: describe, query, one record. Each takes the org and a call and gives a reply (1.4-1.6)."""
 
-import hashlib
 import re
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 
-from connector.sandbox import describe, ids, plans, soql
+from connector.sandbox import conditional, describe, ids, plans, soql, tree
 from connector.sandbox.calls import Call, Reply, dumped, reply
 from connector.sandbox.errors import ApiError, not_emulated, not_found
 from connector.sandbox.org import Org
 from connector.sandbox.records import Several
-from connector.sandbox.schema import COMPOUND, STORED, Object
+from connector.sandbox.schema import SHOWN, Object
+from connector.sandbox.users import ORG_ID
 
 UPSERT_ANSWERS_SINCE = 46
 SMALLEST_PAGE, LARGEST_PAGE = 200, 2_000
 _BATCH = re.compile(r"batchsize\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
-def resource_map(_org: Org, call: Call) -> Reply:
-    names = ("sobjects", "query", "queryAll", "composite")  # [U] order; only what the org has
-    return reply(200, {name: f"{call.base}/{name}" for name in names})
+def resource_map(org: Org, call: Call) -> Reply:
+    names = (
+        "composite",
+        "jobs",
+        "limits",
+        "query",
+        "queryAll",
+        "recent",
+        "sobjects",
+        "ui-api",
+    )  # [U] order; what there is
+    here = {name: f"{call.base}/{name}" for name in names}
+    return reply(200, {**here, "identity": f"{org.origin}/id/{ORG_ID}/{org.records.user}"})
 
 
 # -- describe
 
 
 def describe_global(org: Org, call: Call) -> Reply:
-    return conditional(call, max(org.modified.values()), dumped(describe.describe_global(org.schema, call.version)))
+    return conditional.describe(
+        call, max(org.modified.values()), dumped(describe.describe_global(org.schema, call.version))
+    )
 
 
 def describe_object(org: Org, call: Call, name: str) -> Reply:
     shape = known(org, name)
-    return conditional(call, org.modified[shape.name.lower()], dumped(describe.describe(shape, call.version)))
-
-
-def object_summary(org: Org, call: Call, name: str) -> Reply:
-    return reply(200, {"objectDescribe": describe.summary(known(org, name), call.version), "recentItems": []})
-
-
-def conditional(call: Call, modified: datetime, text: str) -> Reply:
-    """200 with the text, or 304 with nothing where the client already has it."""
-    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Last-Modified": http_date(modified)}
-    if call.headers.get("if-none-match", "").replace("--gzip", "") == tag or _unchanged(call, modified):
-        return Reply(304, None, headers)
-    return Reply(200, text, headers)
-
-
-def _unchanged(call: Call, modified: datetime) -> bool:
-    try:
-        since = parsedate_to_datetime(call.headers["if-modified-since"])
-    except (KeyError, ValueError):
-        return False
-    return modified <= (since if since.tzinfo else since.replace(tzinfo=UTC))
-
-
-def http_date(moment: datetime) -> str:
-    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+    return conditional.describe(call, org.modified[shape.name.lower()], dumped(describe.describe(shape, call.version)))
 
 
 # -- query
@@ -109,26 +94,19 @@ def retrieve(org: Org, call: Call, name: str, record_id: str) -> Reply:
     if id18 is None:
         raise not_found()
     names = _wanted(shape, call.query.get("fields"))
-    paths = tuple(soql.Path((field,), 0) for field in names)
-    where = soql.Compare(soql.Path(("Id",), 0), "=", soql.Value("text", id18, 0))
-    select = soql.Select(paths, False, soql.Path((shape.name,), 0), None, where, (), None, 0)
+    select = tree.whole_row(shape.name, tuple(names), id18)
     plan = plans.plan(select, org.context("", call.version))
     numbers = list(org.store.numbers(plan.numbers, plan.parameters))
-    row = org.store.get(shape, id18)
+    row = org.store.get(org.records.schema.objects[shape.name.lower()], id18)
     if not numbers or row is None:
         raise not_found()
     [text] = org.store.records(plan.records, plan.parameters, numbers)
-    stamp = row.get("SystemModstamp")
-    if stamp is None:
-        return Reply(200, text)
-    modified = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%f%z")
-    headers = {"Last-Modified": http_date(modified)}
-    return Reply(304, None, headers) if _unchanged(call, modified) else Reply(200, text, headers)
+    return conditional.row(call, shape, row, text)
 
 
 def _wanted(shape: Object, fields: str | None) -> list[str]:
     if fields is None:
-        return [field.name for field in shape.fields if field.type in STORED | COMPOUND]
+        return [field.name for field in shape.fields if field.type in SHOWN]
     names = []
     for name in [*fields.split(","), "Id"]:  # the id comes back whether asked for or not
         field = shape.field(name.strip())
@@ -142,14 +120,25 @@ def _wanted(shape: Object, fields: str | None) -> list[str]:
 def update(org: Org, call: Call, name: str, record_id: str) -> Reply:
     shape = known(org, name)
     given = call.json()
-    org.records.update(shape, own_id(shape, record_id), given, org.now())
+    id18 = own_id(shape, record_id)
+    _check_condition(org, call, shape, id18)
+    org.records.update(shape, id18, given, org.now())
     return Reply(204)
 
 
-def delete(org: Org, _call: Call, name: str, record_id: str) -> Reply:
+def delete(org: Org, call: Call, name: str, record_id: str) -> Reply:
     shape = known(org, name)
-    org.records.delete(shape, own_id(shape, record_id), org.now())
+    id18 = own_id(shape, record_id)
+    _check_condition(org, call, shape, id18)
+    org.records.delete(shape, id18, org.now())
     return Reply(204)
+
+
+def _check_condition(org: Org, call: Call, shape: Object, id18: str) -> None:
+    if any(word in call.headers for word in ("if-match", "if-none-match", "if-unmodified-since")):
+        stored = org.store.get(org.records.schema.objects[shape.name.lower()], id18)
+        if stored is not None:
+            conditional.check_write(call, shape, stored)
 
 
 # -- by external id

@@ -12,6 +12,7 @@ from connector.sandbox import composite, plans, resources, soql
 from connector.sandbox.calls import Call, Reply, Request, Trace, refusal, reply
 from connector.sandbox.errors import ApiError, HangUp, OAuthError, not_emulated, not_found
 from connector.sandbox.faults import Verb
+from connector.sandbox.metadata import limits, recent, ui
 from connector.sandbox.oauth import authorize, grants, identity
 from connector.sandbox.org import Org
 from connector.sandbox.schema import words
@@ -58,7 +59,7 @@ def _answer(org: Org, request: Request) -> Reply:
     method = query.get("_HttpMethod", request.method) if request.method == "POST" else request.method
     trace = Trace()
     call = Call(method, version, segments, query, request.headers, request.body, session, trace)
-    org = org.seen_by(session)
+    org = org.seen_by(session, request.origin)
     try:
         org.billing.charge(org.now(), session.client)
         with org.store.transaction():  # what is dropped before it was applied leaves nothing behind
@@ -202,7 +203,12 @@ def _composite(org: Org, call: Call) -> Reply:
 ROUTES = (
     _route("GET", "", resources.resource_map),
     _route("GET", "sobjects", resources.describe_global),
-    _route("GET", "sobjects/{}", resources.object_summary, _named),
+    _route("GET", "limits", limits.limits),
+    _route("GET", "limits/recordCount", limits.record_count),
+    _route("GET", "recent", recent.recent),
+    _route("GET", "ui-api/object-info/{}/picklist-values/{}", ui.every_field, _named),
+    _route("GET", "ui-api/object-info/{}/picklist-values/{}/{}", ui.one_field, _named),
+    _route("GET", "sobjects/{}", recent.object_summary, _named),
     _route("POST", "sobjects/{}", resources.create, _named),
     _route("GET", "sobjects/{}/describe", resources.describe_object, _named),
     _route("GET", "sobjects/{}/{}", resources.retrieve, _named),
@@ -249,9 +255,9 @@ def _match(call: Call) -> tuple[Route, tuple[str, ...]]:
     method = "GET" if call.method == "HEAD" else call.method
     if any(word in ("*", method) and _fits(pattern, call.segments) for word, pattern in MISSING):
         raise not_emulated(f"{method} {'/'.join(call.segments)}")
-    if call.segments and call.segments[0] in _MISSING_ROOTS:
-        raise not_emulated(call.segments[0])
     here = [route for route in ROUTES if _fits(route.pattern, call.segments)]
+    if not here and call.segments and call.segments[0] in _MISSING_ROOTS:
+        raise not_emulated("/".join(call.segments))
     if not here:
         raise not_found()
     closest = min(route.pattern.count("{}") for route in here)  # describe is no record's id

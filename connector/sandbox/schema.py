@@ -14,8 +14,9 @@ TEXT = frozenset(
 NUMBER = frozenset({"int", "long", "double", "currency", "percent"})
 ID = frozenset({"id", "reference"})
 COMPOUND = frozenset({"address", "location"})
-# What the org stores and serves. Others (base64, time, anyType, complexvalue) answer 501 where they are used.
+# What the org stores and serves. Others (time, anyType, complexvalue) answer 501 where they are used.
 STORED = TEXT | NUMBER | ID | {"boolean", "date", "datetime"}
+SHOWN = STORED | COMPOUND | {"base64"}  # base64 is kept beside the row and shown as a path
 
 
 def words(text: str) -> frozenset[str]:
@@ -154,7 +155,7 @@ def _field(raw: Mapping[str, Any]) -> Field:
         reference_to=tuple(raw.get("referenceTo", ())),
         relationship=raw.get("relationshipName"),
         picklist=tuple(entry["value"] for entry in entries),
-        initial=next((entry["value"] for entry in entries if entry.get("defaultValue")), None),
+        initial=raw.get("initial") or next((entry["value"] for entry in entries if entry.get("defaultValue")), None),
         compound=raw.get("compoundFieldName"),
         raw=raw,
     )

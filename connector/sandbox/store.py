@@ -30,11 +30,14 @@ class Store:
         self.lock = threading.RLock()
         self.depth = 0
         self.overflow: Callable[[int, str], str] = _no_overflow
+        self.children = 0  # that the record being written holds
         if path is not None:  # rows may be personal: the file is its owner's, whatever the umask says
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         self.connection.create_function("fold", 1, _fold, deterministic=True)
         self.connection.create_function("overflow", 2, self._overflowing)
+        self.connection.create_function("counted", 1, self._counted)
+        self.connection.create_collation("folded", _compared)
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
         with self.transaction():
@@ -44,6 +47,10 @@ class Store:
 
     def _overflowing(self, place: int, parent: str) -> str:
         return self.overflow(place, parent)
+
+    def _counted(self, children: int) -> int:
+        self.children += children
+        return children
 
     def close(self) -> None:
         with self.lock:
@@ -113,6 +120,20 @@ class Store:
         sql = f'SELECT "Id" FROM "{shape.name}" WHERE {_key(field)} = ? {live} ORDER BY "#"'
         return [row[0] for row in self.connection.execute(sql, (wanted,))]
 
+    def count(self, shape: Object) -> int:
+        """Live rows."""
+        live = "WHERE \"IsDeleted\" = 'false'" if shape.deletable else ""
+        return int(self.connection.execute(f'SELECT count(*) FROM "{shape.name}" {live}').fetchone()[0])
+
+    def last_changed(self, shape: Object, user: str, most: int) -> list[Row]:
+        """Live rows that the user changed last, latest first."""
+        names = [field.name for field in shape.stored]
+        listed = ", ".join(f'"{name}"' for name in names)
+        live = "AND \"IsDeleted\" = 'false'" if shape.deletable else ""
+        order = 'ORDER BY "LastModifiedDate" DESC, "#" DESC LIMIT ?'
+        sql = f'SELECT {listed} FROM "{shape.name}" WHERE "LastModifiedById" = ? {live} {order}'
+        return [dict(zip(names, row, strict=True)) for row in self.connection.execute(sql, (user, most))]
+
     def insert(self, shape: Object, row: Mapping[str, str | None]) -> None:
         listed = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
@@ -128,10 +149,24 @@ class Store:
     def numbers(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[int]:
         return (row[0] for row in self.connection.execute(sql, parameters))
 
-    def records(self, sql: str, parameters: Mapping[str, Any], page: Sequence[int]) -> list[str]:
-        rows = self.connection.execute(sql, {**parameters, "page": json.dumps(list(page))}).fetchall()
-        rows.sort(key=lambda row: row[0])  # in order already: the page drives the loop, but SQL does not promise it
-        return [row[1] for row in rows]
+    def texts(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
+        return [row[0] for row in self.connection.execute(sql, parameters)]
+
+    def records(
+        self, sql: str, parameters: Mapping[str, Any], page: Sequence[int], most: int | None = None
+    ) -> list[str]:
+        """The JSON of these rows in order. With `most`, fewer of them where they and their children would be more."""
+        found: list[str] = []
+        room = most
+        for _, text in self.connection.execute(sql, {**parameters, "page": json.dumps(list(page))}):
+            if room is not None:
+                room -= 1 + self.children
+                self.children = 0
+                if room < 0 and found:
+                    break
+            found.append(text)
+        self.children = 0
+        return found
 
     # -- small facts that outlive a restart
 
@@ -150,6 +185,11 @@ def _key(field: Field) -> str:
 def _fold(text: str | None) -> str | None:
     """Text compares in any letter case (2.2)."""
     return None if text is None else text.casefold()
+
+
+def _compared(one: str, other: str) -> int:
+    left, right = one.casefold(), other.casefold()
+    return (left > right) - (left < right)
 
 
 def _no_overflow(place: int, parent: str) -> str:

@@ -24,11 +24,13 @@ def site():
         yield made
 
 
+MASTER = "012000000000000AAA"
 NONE = "none"
 NOT_FOUND = [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}]
 CASES = [
     # section, method, path below /services/data/v66.0/, body, status, keys of the answer or the answer itself
-    ("1.1", "GET", "", None, 200, {"sobjects", "query", "queryAll", "composite"}),
+    ("1.1", "GET", "", None, 200,
+     {"composite", "identity", "jobs", "limits", "query", "queryAll", "recent", "sobjects", "ui-api"}),
     ("1.4", "GET", "sobjects", None, 200, {"encoding", "maxBatchSize", "sobjects"}),
     ("1.4", "GET", "sobjects/Account", None, 200, {"objectDescribe", "recentItems"}),
     ("1.4", "GET", "sobjects/account/describe/", None, 200, None),
@@ -62,7 +64,16 @@ CASES = [
     ("1.3", "POST", "query", {}, 405, None),
     ("1.3", "GET", "nonsense", None, 404, NOT_FOUND),
     ("1.3", "GET", "sobjects//describe", None, 404, NOT_FOUND),
-    ("6", "GET", "limits", None, 501, None),
+    ("1.8", "GET", "limits/recordCount?sObjects=Account,Contact,Nope", None, 200, {"sObjects"}),
+    ("1.4", "GET", "recent", None, 200, None),
+    ("1.4", "GET", "recent?limit=0", None, 400, None),
+    ("1.4", "GET", f"ui-api/object-info/Account/picklist-values/{MASTER}", None, 200, {"picklistFieldValues"}),
+    ("1.4", "GET", f"ui-api/object-info/account/picklist-values/{MASTER}/industry", None, 200,
+     {"controllerValues", "defaultValue", "url", "values"}),
+    ("1.4", "GET", f"ui-api/object-info/Account/picklist-values/{MASTER}/Name", None, 400, None),
+    ("1.4", "GET", f"ui-api/object-info/Nope/picklist-values/{MASTER}", None, 404, NOT_FOUND),
+    ("1.4", "GET", "ui-api/object-info/Account/picklist-values/rubbish", None, 404, NOT_FOUND),
+    ("6", "GET", "ui-api/object-info/Account", None, 501, None),
     ("6", "GET", "sobjects/Account/updated/?start=a&end=b", None, 501, None),
     ("1.5", "PATCH", "sobjects/Account/Namez/5", {}, 404,
      [{"message": "Provided external ID field does not exist or is not accessible: Namez", "errorCode": "NOT_FOUND"}]),
