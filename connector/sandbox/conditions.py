@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from connector.sandbox import ids, periods, soql, values
+from connector.sandbox import ids, periods, tree, values
 from connector.sandbox.errors import ApiError, not_emulated
 from connector.sandbox.schema import COMPOUND, ID, NUMBER, STORED, TEXT, Field
 from connector.sandbox.tokens import layout, malformed
@@ -22,6 +22,7 @@ class Column:
     field: Field
     sql: str
     keys: tuple[str, ...]
+    json: str | None = None  # SQL of its JSON, where that is not made of the stored value
 
 
 class Parameters:
@@ -51,25 +52,25 @@ class Conditions:
     query: str
     today: date
     parameters: Parameters
-    resolve: Callable[[soql.Path], Column]
-    semijoin: Callable[[soql.Select], str]
+    resolve: Callable[[tree.Subject], Column]
+    semijoin: Callable[[Column, int, tree.Select], str]
 
-    def sql(self, condition: soql.Condition) -> str:
+    def sql(self, condition: tree.Condition) -> str:
         match condition:
-            case soql.Group(operator, parts):
+            case tree.Group(operator, parts):
                 return balanced(operator, [self.sql(part) for part in parts])
-            case soql.Not(part):
+            case tree.Not(part):
                 return f"NOT ifnull({self.sql(part)}, 0)"
-            case soql.Compare():
+            case tree.Compare():
                 return self._compare(condition)
-            case soql.In():
+            case tree.In():
                 return self._in(condition)
-            case soql.Includes():
+            case tree.Includes():
                 return self._includes(condition)
 
     # -- one comparison
 
-    def _compare(self, test: soql.Compare) -> str:
+    def _compare(self, test: tree.Compare) -> str:
         column = self._filterable(test.path)
         if test.operator == "like":
             return self._like(column, test)
@@ -85,7 +86,7 @@ class Conditions:
             return f"({column.sql} IS NULL OR {subject} <> {bound})"
         return f"{subject} {test.operator} {bound}"
 
-    def _like(self, column: Column, test: soql.Compare) -> str:
+    def _like(self, column: Column, test: tree.Compare) -> str:
         if column.field.type in ID:
             raise self._wrong_operator(test.path, "invalid operator on id field")
         if column.field.type not in TEXT or test.value.kind != "text":
@@ -105,7 +106,7 @@ class Conditions:
             ">=": f"{sql} >= {first}",
         }[operator]
 
-    def _range(self, column: Column, path: soql.Path, value: soql.Value) -> tuple[str, str]:
+    def _range(self, column: Column, path: tree.Subject, value: tree.Value) -> tuple[str, str]:
         if column.field.type not in ("date", "datetime"):
             raise self._wrong_type(column.field, path)
         try:
@@ -118,13 +119,13 @@ class Conditions:
 
     # -- lists
 
-    def _in(self, test: soql.In) -> str:
+    def _in(self, test: tree.In) -> str:
         column = self._filterable(test.path)
         word = "NOT IN" if test.negated else "IN"
-        if isinstance(test.values, soql.Select):
+        if isinstance(test.values, tree.Select):
             if column.field.type not in ID:
                 raise self._wrong_operator(test.path, "semi-join is only possible on an id field")  # [U] wording
-            inside = f"{column.sql} {word} ({self.semijoin(test.values)})"
+            inside = f"{column.sql} {word} ({self.semijoin(column, test.path.at, test.values)})"
             return f"({column.sql} IS NULL OR {inside})" if test.negated else inside
         if any(value.kind == "period" for value in test.values):
             raise not_emulated("A date literal inside IN")
@@ -138,7 +139,7 @@ class Conditions:
             return f"({column.sql} IS NOT NULL AND {inside})"
         return f"({column.sql} IS NULL OR {inside})"
 
-    def _includes(self, test: soql.Includes) -> str:
+    def _includes(self, test: tree.Includes) -> str:
         column = self._filterable(test.path)
         if column.field.type != "multipicklist" or any(value.kind != "text" for value in test.values):
             raise self._wrong_operator(test.path, "includes and excludes need a multi-select picklist")  # [U] wording
@@ -152,7 +153,7 @@ class Conditions:
 
     # -- types
 
-    def _filterable(self, path: soql.Path) -> Column:
+    def _filterable(self, path: tree.Subject) -> Column:
         column = self.resolve(path)
         field = column.field
         if field.long_text or field.type in COMPOUND or not field.filterable:
@@ -162,7 +163,7 @@ class Conditions:
             raise not_emulated(f"A filter on a field of type {field.type}")
         return column
 
-    def _operand(self, field: Field, path: soql.Path, value: soql.Value) -> Any:
+    def _operand(self, field: Field, path: tree.Subject, value: tree.Value) -> Any:
         """The literal in stored form; its kind must be the field's."""
         if field.type in TEXT and value.kind == "text":
             return value.text.casefold()
@@ -182,12 +183,12 @@ class Conditions:
             return found
         raise self._wrong_type(field, path)
 
-    def _wrong_type(self, field: Field, path: soql.Path) -> ApiError:
+    def _wrong_type(self, field: Field, path: tree.Subject) -> ApiError:
         kind, quotes = _wanted(field)
         sentence = f"value of filter criterion for field '{field.name}' must be of type {kind} and should {quotes}be enclosed in quotes"
         return ApiError(400, "INVALID_FIELD", layout(self.query, path.at, sentence))  # [U] wording as commonly seen
 
-    def _wrong_operator(self, path: soql.Path, sentence: str) -> ApiError:
+    def _wrong_operator(self, path: tree.Subject, sentence: str) -> ApiError:
         return ApiError(400, "INVALID_QUERY_FILTER_OPERATOR", layout(self.query, path.at, sentence))
 
 
@@ -197,7 +198,7 @@ def _wanted(field: Field) -> tuple[str, str]:
     return {"datetime": "dateTime", "currency": "double", "percent": "double"}.get(field.type, field.type), "not "
 
 
-def _is_null(field: Field, value: soql.Value) -> bool:
+def _is_null(field: Field, value: tree.Value) -> bool:
     return value.kind == "null" or (value.kind == "text" and not value.text and field.type in TEXT | ID)
 
 

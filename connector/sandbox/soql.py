@@ -1,10 +1,9 @@
 """SOQL text -> a frozen tree that remembers where everything stood; what does not parse -> MALFORMED_QUERY with its position.
 
-The grammar is section 2.1. What it knows and the org does not evaluate (GROUP BY, TYPEOF, toLabel ...) ends in 501.
+The grammar is section 2.1. What it knows and the org does not evaluate (date functions, WITH ...) ends in 501.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal as OneOf
 
@@ -12,89 +11,34 @@ from connector.sandbox import periods
 from connector.sandbox.errors import ApiError, not_emulated
 from connector.sandbox.schema import words
 from connector.sandbox.tokens import Token, malformed, tokens, unescaped
+from connector.sandbox.tree import (
+    AGGREGATES,
+    FUNCTIONS,
+    Aliased,
+    Compare,
+    Condition,
+    Fields,
+    Function,
+    Group,
+    In,
+    Includes,
+    Item,
+    Not,
+    Order,
+    Path,
+    Select,
+    Subject,
+    TypeOf,
+    Value,
+)
 
 MAX_QUERY = 100_000
 MAX_DEPTH = 50  # [U] the org's own guard against absurd nesting; a real limit is not published
 
 _CLAUSES = words("where with group having order limit offset for using all")
-_AGGREGATES = words("count min max sum avg count_distinct")
-_FUNCTIONS = words("tolabel format convertcurrency converttimezone distance grouping")
-Kind = OneOf["text", "number", "boolean", "null", "date", "datetime", "period"]
-
-
-@dataclass(frozen=True)
-class Path:
-    names: tuple[str, ...]
-    at: int
-
-
-@dataclass(frozen=True)
-class Fields:
-    """FIELDS(ALL | STANDARD | CUSTOM)"""
-
-    which: str
-    at: int
-
-
-@dataclass(frozen=True)
-class Value:
-    kind: Kind
-    text: str  # unescaped for text (after LIKE a pattern whose escape character is the backslash), as written for the rest
-    at: int
-
-
-@dataclass(frozen=True)
-class Compare:
-    path: Path
-    operator: str
-    value: Value
-
-
-@dataclass(frozen=True)
-class In:
-    path: Path
-    negated: bool
-    values: "tuple[Value, ...] | Select"
-
-
-@dataclass(frozen=True)
-class Includes:
-    path: Path
-    negated: bool
-    values: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    operator: OneOf["AND", "OR"]
-    parts: "tuple[Condition, ...]"
-
-
-@dataclass(frozen=True)
-class Not:
-    part: "Condition"
-
-
-Condition = Compare | In | Includes | Group | Not
-
-
-@dataclass(frozen=True)
-class Order:
-    path: Path
-    descending: bool
-    nulls_last: bool
-
-
-@dataclass(frozen=True)
-class Select:
-    items: "tuple[Path | Fields | Select, ...]"
-    counts: bool  # SELECT COUNT()
-    source: Path
-    alias: str | None
-    where: Condition | None
-    order: tuple[Order, ...]
-    limit: int | None
-    offset: int
+# Functions of SOQL that the org does not evaluate, and those over dates, which begin like this.
+_OTHER_FUNCTIONS = words("converttimezone distance grouping geolocation")
+_DATE_FUNCTIONS = ("calendar_", "day_", "fiscal_", "hour_", "week_")
 
 
 @lru_cache(maxsize=256)
@@ -151,6 +95,7 @@ class _Parser:
     def select(self, depth: int) -> Select:
         if depth > MAX_DEPTH:
             raise self.too_complicated()
+        at = self.next.at
         self.expect("select")
         counts = self.accept("count", "(", ")")
         items = () if counts else self.items(depth)
@@ -161,65 +106,114 @@ class _Parser:
             alias = self.take().text
         if self.sees(","):
             raise not_emulated("A FROM list with several aliases")
+        scope = None
         if self.accept("using"):
             self.expect("scope")
-            raise not_emulated("USING SCOPE")
+            scope = self.path()
         where = self.condition(depth) if self.accept("where") else None
-        self.refuse_known_clauses()
+        if self.sees("with"):
+            raise not_emulated("WITH")
+        group = self.group() if self.accept("group") else ()
+        having = self.condition(depth) if self.accept("having") else None
         order = self.order() if self.accept("order") else ()
         limit = self.whole_number() if self.accept("limit") else None
         offset = self.whole_number() if self.accept("offset") else 0
-        self.refuse_known_clauses()
+        while depth == 0 and self.accept("for"):  # what was looked at is not kept: nothing to do
+            if self.sees("update"):
+                raise not_emulated("FOR UPDATE")
+            if not (self.accept("view") or self.accept("reference")):
+                raise self.unexpected()
         if self.sees("all", "rows"):  # Apex only
             raise self.unexpected()
-        return Select(items, counts, source, alias, where, order, limit, offset)
+        return Select(items, source, counts, alias, scope, where, group, having, order, limit, offset, at)
 
-    def refuse_known_clauses(self) -> None:
-        for clause in (
-            ("with",),
-            ("group", "by"),
-            ("having",),
-            ("for", "view"),
-            ("for", "reference"),
-            ("for", "update"),
-        ):
-            if self.sees(*clause):
-                raise not_emulated(" ".join(clause).upper())
-
-    def items(self, depth: int) -> "tuple[Path | Fields | Select, ...]":
+    def items(self, depth: int) -> tuple[Item, ...]:
         found = [self.item(depth)]
         while self.accept(","):
             found.append(self.item(depth))
         return tuple(found)
 
-    def item(self, depth: int) -> "Path | Fields | Select":
+    def item(self, depth: int) -> Item:
         token = self.next
         if self.accept("("):
             inner = self.select(depth + 1)
             self.expect(")")
             return inner
-        if self.sees("typeof"):
-            raise not_emulated("TYPEOF")
+        if self.accept("typeof"):
+            return self.type_of()
         if token.kind != "word" or token.text.lower() == "from":
             raise self.unexpected()
         path = self.path()
-        if self.accept("("):
-            return self.function(path)
-        if self.next.kind == "word" and not self.sees("from"):
-            raise self.unexpected()  # an alias: only aggregates have one
-        return path
+        if self.sees("("):
+            return self.function(path, aliased=True)
+        at = self.next.at
+        alias = self.alias()
+        return path if alias is None else Aliased(path, alias, at)
 
-    def function(self, path: Path) -> Fields:
+    def alias(self) -> str | None:
+        if self.next.kind != "word" or self.sees("from"):
+            return None
+        behind = self.tokens[self.position + 1].text.lower()
+        if "." in self.next.text or behind not in (",", "from"):
+            raise self.unexpected()
+        return self.take().text
+
+    def function(self, path: Path, *, aliased: bool = False) -> Fields | Function:
         name = path.names[0].lower()
-        if name == "fields" and self.next.text.lower() in ("all", "standard", "custom"):
-            which = self.take().text.lower()
-            self.expect(")")
-            return Fields(which, path.at)
-        if name in _AGGREGATES:
-            raise not_emulated(f"{name.upper()}() of a field")
-        if name in _FUNCTIONS or name.startswith(("calendar_", "day_", "fiscal_", "hour_", "week_")):
+        if name in _OTHER_FUNCTIONS or name.startswith(_DATE_FUNCTIONS):
             raise not_emulated(f"{path.names[0]}()")
-        raise malformed(self.query, path.at, f"unexpected token: '{path.names[0]}'")
+        if len(path.names) > 1 or name not in AGGREGATES | FUNCTIONS | {"fields"}:
+            raise malformed(self.query, path.at, f"unexpected token: '{path.names[0]}'")
+        self.expect("(")
+        if name == "fields":
+            if not aliased or self.next.text.lower() not in ("all", "standard", "custom"):
+                raise self.unexpected()
+            found: Fields | Function = Fields(self.take().text.lower(), path.at)
+            self.expect(")")
+            return found
+        inner = self.path()
+        if self.sees("(") and name == "format":
+            raise not_emulated("A function inside FORMAT()")
+        self.expect(")")
+        return Function(name, inner, self.alias() if aliased else None, path.at)
+
+    def subject(self) -> Subject:
+        path = self.path()
+        if not self.sees("("):
+            return path
+        found = self.function(path)
+        if isinstance(found, Fields):
+            raise self.unexpected()
+        return found
+
+    def type_of(self) -> TypeOf:
+        path, whens = self.path(), []
+        while self.accept("when"):
+            kind = self.path()
+            self.expect("then")
+            whens.append((kind, self.paths()))
+        if not whens:
+            raise self.unexpected()
+        otherwise = self.paths() if self.accept("else") else ()
+        self.expect("end")
+        return TypeOf(path, tuple(whens), otherwise)
+
+    def paths(self) -> tuple[Path, ...]:
+        found = [self.path()]
+        while self.accept(","):
+            found.append(self.path())
+        return tuple(found)
+
+    def group(self) -> tuple[Path, ...]:
+        self.expect("by")
+        found = []
+        while True:
+            path = self.path()
+            if self.sees("("):
+                raise not_emulated(f"GROUP BY {path.names[0]}()")
+            found.append(path)
+            if not self.accept(","):
+                return tuple(found)
 
     def order(self) -> tuple[Order, ...]:
         self.expect("by")
@@ -229,9 +223,7 @@ class _Parser:
         return tuple(found)
 
     def order_item(self) -> Order:
-        path = self.path()
-        if self.sees("("):
-            raise not_emulated("ORDER BY of a function")
+        path = self.subject()
         descending = self.accept("desc") or (self.accept("asc") and False)
         nulls_last = False  # nulls come first in either direction
         if self.accept("nulls"):
@@ -274,9 +266,7 @@ class _Parser:
         return self.test(depth)
 
     def test(self, depth: int) -> Condition:
-        path = self.path()
-        if self.sees("("):
-            raise not_emulated(f"{path.names[0]}() in WHERE")
+        path = self.subject()
         negated = self.accept("not")
         if self.accept("in"):
             return In(path, negated, self.members(depth))

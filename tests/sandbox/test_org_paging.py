@@ -101,7 +101,9 @@ def test_many_children_get_a_locator_of_their_own(site_with):
             link = {"object": "i360__Production_Activity__c", "i360__Project__c": f"a0300000000000{project}AAA"}
             org.load([{**link, "Name": f"p{number}"} for number in range(count)])
         soql = "SELECT Id, (SELECT Name FROM i360__Production_Activities__r WHERE Name != 'p0' ORDER BY Name DESC) FROM i360__Project__c"
-        many, few = (row["i360__Production_Activities__r"] for row in site.query(soql).json()["records"])
+        pages = follow(site, site.query(soql).json())
+        assert len(pages) == 2  # children count towards a page
+        many, few = (row["i360__Production_Activities__r"] for page in pages for row in page["records"])
         assert (few["totalSize"], few["done"]) == (1, True)
         assert (many["totalSize"], many["done"]) == (4, False)
         assert names(follow(site, many)) == ["p4", "p3", "p2", "p1"]

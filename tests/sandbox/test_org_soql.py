@@ -230,10 +230,11 @@ def test_broken_soql_is_malformed_query(site, tail):
 
 @pytest.mark.parametrize(
     "soql",
-    ["SELECT COUNT(Id) FROM Account", "SELECT Name FROM Account GROUP BY Name", "SELECT toLabel(Type) FROM Account",
-     "SELECT TYPEOF What WHEN Account THEN Name END FROM Task", "SELECT Id FROM Account USING SCOPE mine", "SELECT Id FROM Account FOR VIEW",
-     "SELECT Id FROM Account WITH SECURITY_ENFORCED", "SELECT Id FROM Account WHERE AnnualRevenue > USD5", "SELECT MAX(Name) n FROM Account",
-     "SELECT Id, RecordType.Name FROM Account", "SELECT Id, (SELECT Id FROM Attachments) FROM Account"],
+    ["SELECT FORMAT(AnnualRevenue) FROM Account", "SELECT convertCurrency(AnnualRevenue) FROM Account",
+     "SELECT CALENDAR_YEAR(CreatedDate) FROM Account", "SELECT COUNT(Id) FROM Account GROUP BY ROLLUP(Type)",
+     "SELECT COUNT(Id) FROM Account GROUP BY CALENDAR_YEAR(CreatedDate)", "SELECT Id FROM Account USING SCOPE team",
+     "SELECT Id FROM Account WITH SECURITY_ENFORCED", "SELECT Id FROM Account WHERE AnnualRevenue > USD5", "SELECT Id FROM Account FOR UPDATE",
+     "SELECT Id, (SELECT Id FROM Histories) FROM Account"],
 )  # fmt: skip
 def test_what_the_grammar_knows_and_the_org_does_not_evaluate_answers_501(site, soql):
     response = site.query(soql)
