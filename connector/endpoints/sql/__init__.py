@@ -19,15 +19,16 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from connector import canon
+from connector.endpoints.forms import STAMPS
+from connector.endpoints.sql.columns import UNFIT
 from connector.endpoints.sql.faults import failure, first_line, refusal
-from connector.endpoints.sql.tables import STAMPS, UNFIT, Path, Table, builder, imagined, prepared, reflect, unknown
+from connector.endpoints.sql.tables import Path, Table, builder, prepared, reflect, unknown
 from connector.errors import Drifted, Rejected, SetupError, Unanswered
-from connector.model import Change, Clock, Column, Field, Keys, Page, Query, Row, Shape, Window, Written
+from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
 
-PAGE = 1000
-CHUNK = 500
+PAGE, CHUNK = 1000, 500
+"""Rows that are fetched at a time, and values of one IN list."""
 _TEXT_TIME = "%Y-%m-%dT%H:%M:%f"
-_FIELD_TYPES = {"integer": "int", "number": "double", "boolean": "boolean", "instant": "datetime", "date": "date"}
 _POSTGRESQL = {"connect_timeout": 10, "options": "-c timezone=UTC -c statement_timeout=300s"}
 _Item = tuple[int, Change, Row]
 """A change with its place among its siblings, and its values as columns."""
@@ -38,17 +39,9 @@ class Sql:
 
     calls = 0
 
-    def __init__(
-        self,
-        name: str,
-        settings: Mapping[str, Any],
-        *,
-        clock: Clock,
-        engine: Engine | None = None,
-        cache: object = None,  # noqa: ARG002 - every adapter is offered one; a database has no tokens to keep
-    ) -> None:
+    def __init__(self, name: str, settings: Mapping[str, Any], *, clock: Clock) -> None:
         self.name, self.clock, self.create = name, clock, bool(settings.get("create_tables"))
-        self.engine = engine or _engine(name, settings)
+        self.engine = _engine(name, settings)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self.settle = 0.0 if self.sqlite else 30.0  # a COMMIT on its way to a server may still arrive
         self._prepared: dict[str, Sequence[Column]] = {}
@@ -65,21 +58,16 @@ class Sql:
 
     def keys(self, name: str) -> Keys:
         table = self._find(name) if self.create else self._table(name)
-        return Keys(table.id, table.first(STAMPS), table.made) if table else Keys("id", None)
+        return Keys(table.id, table.stamp, table.made) if table else Keys("id", None)
 
-    def describe(self, names: Sequence[str]) -> dict[str, Shape]:
-        """Fields as rows have them, groups included. A table that may still be made has no shape yet."""
-        tables = {name: self._find(name) if self.create else self._table(name) for name in names}
-        return {name: Shape(name, name, dict(_fields(table))) for name, table in tables.items() if table}
+    def describe(self, names: Sequence[str]) -> dict[str, Shape]:  # noqa: ARG002
+        return {}
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:
+        columns = list({column.path: column for column in (*self._prepared.get(name, ()), *columns)}.values())
         with self._errors(f"preparing {name}"), self._connect(writer=self.create and make) as db:
-            columns = list({column.path: column for column in (*self._prepared.get(name, ()), *columns)}.values())
-            if self.create and not make:
-                table = imagined(db, self.name, name, columns)
-            else:
-                table = prepared(db, self.name, name, columns, keys, create=self.create)
-                self._commit(db)
+            table = prepared(db, self.name, name, columns, keys, create=self.create, make=make)
+            self._commit(db)
         self._prepared[name], self._tables[name] = columns, table
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:  # noqa: ARG002
@@ -99,9 +87,8 @@ class Sql:
         wanted = [_columns(table, query) for table, query in zip(tables, queries, strict=True)]
         with self._errors("reading"), self._connect(yield_per=PAGE) as db:
             for number, (query, table, columns) in enumerate(zip(queries, tables, wanted, strict=True)):
-                row = builder([(path, table.codecs[column].decode) for column, path in columns])
-                select = sa.select(*(table.sql.c[column] for column, _ in columns))
-                statements = self._statements(db, table, query, select)
+                row = builder([(path, table.codecs[column].decode) for column, path in columns.items()])
+                statements = self._statements(db, table, query, sa.select(*(table.sql.c[column] for column in columns)))
                 held: list[Row] = []
                 for some in chain.from_iterable(db.execute(statement).partitions(PAGE) for statement in statements):
                     if held:
@@ -112,77 +99,62 @@ class Sql:
     def _statements(
         self, db: Connection, table: Table, query: Query, select: sa.Select[Any]
     ) -> Iterator[sa.Select[Any]]:
+        """One, or several if the longest list is too long for one; with an order, chunks would each have their own."""
         select = self._ordered(table, query, select)
-        exact: list[tuple[str, Sequence[Any]]] = [
-            (table.scalar(where.field), where.values) for where in query.where if not where.fold
-        ]
-        if len(exact) < len(query.where):
-            exact.append((table.id, self._folded(db, table, query, exact)))
-        if not exact:
-            yield select
-            return
-        *some, (column, values) = sorted(exact, key=lambda clause: len(clause[1]))
-        select = select.where(*(self._among(table, *clause) for clause in some))
-        size = len(values) or 1 if query.window or query.order else CHUNK  # chunks would each be ordered by themselves
+        lists = [(table.scalar(where.field), self._spelt(db, table, where)) for where in query.where]
+        *some, (column, values) = sorted(lists, key=lambda pair: len(pair[1])) or [("", ())]
+        select = select.where(*(self._among(table, *each) for each in some))
+        size = len(values) or 1 if query.window or query.order else CHUNK
         for at in range(0, len(values) or 1, size):
-            yield select.where(self._among(table, column, values[at : at + size]))
+            yield select.where(self._among(table, column, values[at : at + size])) if column else select
 
-    def _folded(
-        self, db: Connection, table: Table, query: Query, exact: Sequence[tuple[str, Sequence[Any]]]
-    ) -> list[Any]:
-        """Ids of rows that match without regard to case: what Unicode says of it Python knows, lower() does not."""
-        folded = [(table.sql.c[table.scalar(where.field)], where.values) for where in query.where if where.fold]
-        wanted = [{canon.fold(value) for value in values} for _, values in folded]
-        select = sa.select(table.sql.c[table.id], *(column for column, _ in folded))
-        select = select.where(*(self._among(table, *clause) for clause in exact if len(clause[1]) <= CHUNK))
-        return [
-            known
-            for known, *held in db.execute(select)
-            if all(canon.fold(value) in some for value, some in zip(held, wanted, strict=True))
-        ]
+    def _spelt(self, db: Connection, table: Table, where: Where) -> Sequence[Any]:
+        """The values as they stand in the column: what Unicode says of letter case Python knows, lower() does not."""
+        if not where.fold:
+            return where.values
+        name, wanted = table.scalar(where.field), set(map(canon.fold, where.values))
+        held = db.scalars(sa.select(table.sql.c[name]).distinct())
+        return [value for value in held if canon.fold(value) in wanted]
 
     def _among(self, table: Table, name: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:
-        column, of = table.sql.c[name], table.codecs[name]
+        expression, beside = self._comparable(table, name)
         known = []
         for value in values:
             with suppress(*UNFIT):  # what the column cannot hold stands in no row
-                known += [] if value is None else [of.encode(of.canonical(value))]
-        expression, moment = self._moment(table, name) if of.family == "instant" else (column, lambda value: value)
-        some = [expression.in_([moment(value) for value in known])] if known else []
-        return sa.or_(sa.false(), *some, *([column.is_(None)] if None in values else []))
+                known += [] if value is None else [beside(value)]
+        null = [expression.is_(None)] if None in values else []
+        return sa.or_(sa.false(), *([expression.in_(known)] if known else []), *null)
 
     def _ordered(self, table: Table, query: Query, select: sa.Select[Any]) -> sa.Select[Any]:
         known, window = table.sql.c[table.id], query.window
         if window is None:
             return select.order_by(*(table.sql.c[table.scalar(path)].nulls_first() for path in query.order), known)
-        column = table.scalar(window.field) if window.field else table.first(STAMPS)
+        column = table.scalar(window.field) if window.field else table.stamp
         if column is None or table.codecs[column].family not in ("instant", "text"):
             raise SetupError(f"{table.label} has no column that says when a row changed (one of {', '.join(STAMPS)})")
-        stamp, moment = self._moment(table, column)
+        stamp, moment = self._comparable(table, column, time=True)
         select = select.where(stamp <= moment(window.until)).order_by(stamp, known)
         if self.sqlite:
             select = select.where(*_days(table.sql.c[column], window))
         if window.since is not None:
             select = select.where(stamp >= moment(window.since))
         if window.after is not None:
-            last, id_ = moment(canon.parse(window.after[0], assume_utc=True)), table.codecs[table.id]
-            behind = sa.and_(stamp == last, known > id_.encode(id_.canonical(window.after[1])))
-            select = select.where(sa.or_(stamp > last, behind))
+            last, id_ = moment(window.after[0]), table.codecs[table.id].bind(window.after[1])
+            select = select.where(sa.or_(stamp > last, sa.and_(stamp == last, known > id_)))
         return select
 
-    def _moment(self, table: Table, name: str) -> tuple[sa.ColumnElement[Any], Callable[[Any], Any]]:
-        """An expression that orders as time does, and what a time is beside it."""
+    def _comparable(
+        self, table: Table, name: str, *, time: bool = False
+    ) -> tuple[sa.ColumnElement[Any], Callable[[Any], Any]]:
+        """An expression, and what a value is beside it. With `time`, the expression orders as time does."""
         column, of = table.sql.c[name], table.codecs[name]
-        if self.sqlite:  # any spelling may stand there, whatever the type; to the millisecond
+        if self.sqlite and (time or of.family == "instant"):  # any spelling may stand there; to the millisecond
             spelt = sa.func.strftime
             return spelt(_TEXT_TIME, column), lambda at: spelt(_TEXT_TIME, canon.instant(at, assume_utc=True))
-        if of.family == "instant":
-            return (
-                column,
-                lambda at: at if isinstance(at, datetime) and at.tzinfo is None else of.encode(of.canonical(at)),
-            )
-        # without the Z, for `12:00:00.500Z` is text before `12:00:00Z`
-        return sa.func.rtrim(column, "Z").collate("C"), lambda at: canon.text(at).rstrip("Z")
+        if time and of.family == "text":  # without the Z, for `12:00:00.500Z` is text before `12:00:00Z`
+            plain = sa.func.rtrim(column, "Z").collate("C")
+            return plain, lambda at: canon.text(canon.parse(at, assume_utc=True)).rstrip("Z")
+        return column, of.bind
 
     # ---- writing ----
 
@@ -261,25 +233,22 @@ class Sql:
 
 
 def _create(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:
-    insert, rows = table.sql.insert(), [row for _, _, row in items]
-    known = table.sql.c[table.id]
+    rows, known = [row for _, _, row in items], table.sql.c[table.id]
+    insert = table.sql.insert()
     if not rows[0]:
         made = [db.scalar(insert.returning(known)) for _ in rows]
     elif db.dialect.name == "sqlite" and table.codecs[table.id].family == "integer" and table.id not in rows[0]:
-        made = sorted(
-            db.scalars(insert.returning(known), rows)
-        )  # returned in any order, but numbered in that of the rows
+        made = sorted(db.scalars(insert.returning(known), rows))  # they come in any order, but are numbered in ours
     else:
         made = list(db.scalars(insert.returning(known, sort_by_parameter_order=True), rows))
     return {number: Written(str(id_)) for (number, _, _), id_ in zip(items, made, strict=True)}
 
 
 def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:
-    column, of = table.sql.c[table.id], table.codecs[table.id]
-    ids: dict[int, Any] = {}
+    column, ids = table.sql.c[table.id], dict[int, Any]()
     for number, change, _ in items:
         with suppress(*UNFIT):
-            ids[number] = of.encode(of.canonical(change.id))
+            ids[number] = table.codecs[table.id].bind(change.id)
     rows = [{f"_{key}": value for key, value in row.items()} | {"_": ids[n]} for n, _, row in items if n in ids]
     new = {key: sa.bindparam(f"_{key}", type_=table.sql.c[key].type) for key in items[0][2]}
     update = table.sql.update().where(column == sa.bindparam("_", type_=column.type)).values(new)
@@ -293,29 +262,23 @@ def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, W
     }
 
 
-def _fields(table: Table) -> Iterator[tuple[str, Field]]:
-    for (name, *below), column in table.paths.items():
-        family = table.codecs[column].family
-        yield name, Field(name, "string" if below else _FIELD_TYPES.get(family, "string"), filterable=family != "json")
-
-
-def _columns(table: Table, query: Query) -> list[tuple[str, Path]]:
+def _columns(table: Table, query: Query) -> dict[str, Path]:
     out: dict[str, Path] = {}
     if query.stamped:
-        out |= {column: (column,) for column in (table.id, table.first(STAMPS)) if column}
-        out |= table.resolve(query.window.field) if query.window and query.window.field else {}
+        named = query.window.field if query.window else None
+        for path in filter(None, (table.id, table.stamp, named)):
+            out |= table.resolve(path)
     for path in query.paths:
         out |= table.resolve(path)
     if query.whole:
-        out |= {column: path for path, column in table.paths.items()}
-    return list((out or {table.id: (table.id,)}).items())
+        out |= table.paths
+    return out or {table.id: (table.id,)}
 
 
 def _days(column: sa.Column[Any], window: Window) -> Iterator[sa.ColumnElement[bool]]:
     """Every spelling of an instant begins with a day at most one away, and an index knows days."""
     with suppress(OverflowError):
         yield column < (window.until + timedelta(days=2)).date().isoformat()
-    with suppress(OverflowError):
         if window.since is not None:
             yield column >= (window.since - timedelta(days=1)).date().isoformat()
 

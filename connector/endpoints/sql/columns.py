@@ -9,8 +9,9 @@ import struct
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,30 +28,41 @@ TYPES: dict[str, TypeEngine[Any]] = {
     "date": sa.Text(),
     "json": sa.JSON(none_as_null=True),
 }
-_FAMILIES: tuple[tuple[tuple[type[TypeEngine[Any]], ...], str], ...] = (
-    ((sa.JSON,), "json"),
-    ((sa.Boolean,), "boolean"),
-    ((sa.Integer,), "integer"),
+"""Kind of a mapped field -> the column that we make for it."""
+_FAMILIES: tuple[tuple[Any, str], ...] = (
+    (sa.JSON, "json"),
+    (sa.Boolean, "boolean"),
+    (sa.Integer, "integer"),
     ((sa.Numeric, sa.Float), "number"),
-    ((sa.DateTime,), "instant"),
-    ((sa.Date,), "date"),
-    ((sa.Uuid,), "uuid"),
+    (sa.DateTime, "instant"),
+    (sa.Date, "date"),
+    (sa.Uuid, "uuid"),
+    (TypeEngine, "text"),
 )
-_JSON_TYPES = frozenset((str, int, float, bool, list, dict))
-_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_JSON = frozenset((str, int, float, bool, list, dict))
+_INTEGER = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
+UNFIT = (ValueError, TypeError, ArithmeticError)
+"""What a codec raises about a value that its column cannot hold."""
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """`canonical`: any value -> what is read back after it was written, ValueError if the column cannot hold it.
+    """`canonical`: any value -> what is read back after it was written, UNFIT if the column cannot hold it.
 
     `encode`: that -> what the driver takes. `decode`: what the driver gives -> that. None is never passed.
     """
 
     family: str
     canonical: Callable[[Any], Any]
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
+    encode: Callable[[Any], Any] = _same
+    decode: Callable[[Any], Any] = _same
+
+    def bind(self, value: Any) -> Any:
+        return self.encode(self.canonical(value))
 
 
 def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:
@@ -68,40 +80,27 @@ def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:
 
 def codec(type_: TypeEngine[Any], kind: str, *, sqlite: bool) -> Codec:
     """`kind` is a mapped field's, and decides only what text means; `moment`: a stamp, UTC where it does not say."""
-    family = next((word for types, word in _FAMILIES if isinstance(type_, types)), "text")
-    if family == "text" and kind in ("json", "instant", "moment", "date"):
-        return {
-            "json": Codec("json", _json, json.dumps, _loads),
-            "instant": Codec("text", lambda value: canon.instant(value) or _text(value), _same, _same),
-            "moment": Codec("text", _moment, _same, _moment),
-            "date": Codec("text", lambda value: canon.date(value) or _text(value), _same, _same),
-        }[kind]
-    if family == "number" and isinstance(type_, sa.REAL) and not sqlite:
-        return Codec(family, _single, _same, _as_number)
-    if family == "number":
-        scale = None if sqlite or isinstance(type_, sa.Float) else getattr(type_, "scale", None)
-        return Codec(family, lambda value: _number(value, scale), _same, _as_number)
-    if family == "instant" and sqlite:
-        return Codec(family, _instant, lambda value: value[:-1].replace("T", " "), _moment)
-    if family == "instant":
-        aware = bool(getattr(type_, "timezone", False))
-        naive = lambda value: canon.parse(value).replace(tzinfo=None)  # noqa: E731
-        return Codec(family, _instant, canon.parse if aware else naive, _moment)
-    return (SQLITE if sqlite else {}).get(family) or PLAIN[family]
-
-
-def _same(value: Any) -> Any:
-    return value
+    family = next(word for types, word in _FAMILIES if isinstance(type_, types))
+    if family == "text":
+        return TEXTS.get(kind, TEXTS["text"])
+    if sqlite:
+        return SQLITE[family]
+    if isinstance(type_, sa.REAL):
+        return Codec(family, _single, decode=_as_number)
+    if isinstance(type_, sa.Numeric) and not isinstance(type_, sa.Float):
+        exact = lambda number: Decimal(repr(number))  # noqa: E731 - as a double it would arrive with 15 digits
+        return Codec(family, partial(_number, scale=type_.scale), exact, _as_number)
+    if isinstance(type_, sa.DateTime) and not type_.timezone:
+        return Codec(family, _instant, lambda value: canon.parse(value).replace(tzinfo=None), _moment)
+    return SERVER[family]
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return canon.instant(value) or json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _json(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=_text, allow_nan=False))
+    return json.loads(json.dumps(value, default=str, allow_nan=False))
 
 
 def _loads(value: Any) -> Any:
@@ -112,14 +111,12 @@ def _loads(value: Any) -> Any:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value)
-    if isinstance(value, int) or (isinstance(value, float | Decimal) and value == int(value)):
+    if _INTEGER.fullmatch(value) if isinstance(value, str) else value == int(value):
         return int(value)
     raise ValueError(value)
 
 
-def _number(value: Any, scale: int | None) -> float:
+def _number(value: Any, scale: int | None = None) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(value)
@@ -128,7 +125,7 @@ def _number(value: Any, scale: int | None) -> float:
 
 def _single(value: Any) -> float:
     """The shortest number that four bytes tell from its neighbours, which is how PostgreSQL spells a real."""
-    number = struct.pack("f", _number(value, None))
+    number = struct.pack("f", _number(value))
     spelt = (float(f"{struct.unpack('f', number)[0]:.{digits}g}") for digits in range(1, 10))
     return next(short for short in spelt if struct.pack("f", short) == number)
 
@@ -138,10 +135,14 @@ def _as_number(value: Any) -> Any:
 
 
 def _boolean(value: Any) -> bool:
-    known = {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
-    if known is None:
+    word = str(value).lower()
+    if word not in ("true", "1", "false", "0"):
         raise ValueError(value)
-    return known
+    return word in ("true", "1")
+
+
+def _as_boolean(value: Any) -> Any:
+    return bool(value) if value in (0, 1) else value
 
 
 def _instant(value: Any) -> str:
@@ -153,31 +154,42 @@ def _moment(value: Any) -> Any:
 
 
 def _date(value: Any) -> str:
-    if (day := canon.date(value)) is None:
-        raise ValueError(value)
-    return day
+    return date.fromisoformat(canon.date(value) or "").isoformat()
+
+
+def _day(value: Any) -> str:
+    return canon.date(value) or _text(value)
 
 
 def _any(value: Any) -> Any:
     """Whatever a driver gives, as JSON could carry it."""
-    if type(value) in _JSON_TYPES:
+    if type(value) in _JSON:
         return value
-    if isinstance(value, datetime | date):
-        return canon.instant(value, assume_utc=True) or value.isoformat()
     return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
 
 
-PLAIN: dict[str, Codec] = {
-    "text": Codec("text", _text, _same, _any),
-    "integer": Codec("integer", _integer, _same, _same),
-    "boolean": Codec("boolean", _boolean, _same, _same),
-    "date": Codec("date", _date, date.fromisoformat, lambda value: canon.date(value) or _text(value)),
-    "json": Codec("json", _json, _same, _same),
-    "uuid": Codec("uuid", lambda value: str(uuid.UUID(str(value))), _same, str),
-}
-SQLITE: dict[str, Codec] = {
-    "boolean": Codec("boolean", _boolean, int, lambda value: bool(value) if value in (0, 1) else value),
-    "date": Codec("date", _date, _same, lambda value: canon.date(value) or value),
+TEXTS = {
+    "text": Codec("text", _text, decode=_any),
     "json": Codec("json", _json, json.dumps, _loads),
-    "uuid": PLAIN["text"],
+    "instant": Codec("text", lambda value: canon.instant(value) or _text(value)),
+    "moment": Codec("text", _moment, decode=_moment),
+    "date": Codec("text", _day),
+}
+SQLITE = {
+    "json": TEXTS["json"],
+    "boolean": Codec("boolean", _boolean, int, _as_boolean),
+    "integer": Codec("integer", _integer),
+    "number": Codec("number", _number, decode=_as_number),
+    "instant": Codec("instant", _instant, lambda value: value[:-1].replace("T", " "), _moment),
+    "date": Codec("date", _date, decode=_day),
+    "uuid": TEXTS["text"],
+}
+SERVER = {
+    "json": Codec("json", _json),
+    "boolean": Codec("boolean", _boolean),
+    "integer": SQLITE["integer"],
+    "number": SQLITE["number"],
+    "instant": Codec("instant", _instant, canon.parse, _moment),
+    "date": Codec("date", _date, date.fromisoformat, _day),
+    "uuid": Codec("uuid", lambda value: str(uuid.UUID(str(value))), decode=str),
 }
