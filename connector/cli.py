@@ -55,7 +55,7 @@ class Verbs(click.Group):
             _stop(2)
         except ConnectorError as error:
             _stop(2, str(error))
-        except BrokenPipeError:  # head has seen enough
+        except (BrokenPipeError, SystemExit):  # head has seen enough; click makes an exit of it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _stop(0)
         except Exception:  # noqa: BLE001 - the edge: our own bug
