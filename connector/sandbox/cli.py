@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from connector.sandbox import fixtures
+from connector.sandbox import fixtures, furnished
 from connector.sandbox.http import serve
-from connector.sandbox.org import Org
 
 PORT = 21600
 _URL = click.option("--url", default=f"http://127.0.0.1:{PORT}", show_default=True, help="Where the org is.")
@@ -36,7 +35,8 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
       - {object: Note, ParentId: a01P00000000001IAA, Title: Called}
 
     \b
-    Or the keys objects and rows, where objects adds some of your own (field: type, or keys as describe has them):
+    Or some of these keys. objects adds some of your own, or fields and record types to known ones
+    (field: type, or keys as describe has them):
       objects:
         Badge__c:
           keyPrefix: a0Z
@@ -44,8 +44,29 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
             Name: string
             Owner_Mail__c: email
             Prospect__c: {type: reference, referenceTo: [i360__Prospect__c], relationshipName: Prospect__r}
+            Land__c: {type: picklist, values: [US, CA]}
+            City__c: {type: picklist, controllerName: Land__c, values: [{value: Detroit, validFor: [US]}]}
+          recordTypes:
+            Visitor: {default: true, picklists: {Land__c: [US]}}
       rows:
         - {object: Badge__c, Name: First}
+      users:                     # who may sign in, and what is hidden from them: none, read, edit (objects), all
+        - username: ann@example.com
+          password: secret
+          objects: {Lead: none, Account: read}
+          fields: {Contact.Birthdate: none, Contact.Phone: read}
+      clients:                   # besides sandbox, whose secret is sandbox
+        my_app: {secret: s3cret, callbacks: [http://localhost:8080/callback], pkce: true, rotate: true}
+        a_job: {secret: s3cret, run_as: ann@example.com, certificate_file: job.crt}
+      rules:
+        Account:
+          on: [required, length, picklist, unique]
+          validations: [{condition: "AnnualRevenue < `0`", message: No debts, field: AnnualRevenue}]
+          duplicates: [{fields: [Name, Phone], allow: true}]
+          locks: {001000000000001AAA: 2}
+      faults:                    # the next requests that touch an object; a status, lost_reply or timeout
+        - {object: Account, verb: read, status: 503, times: 2}
+      org: {page_size: 2000, api_limit: 15000, token_seconds: 7200, consent: allow}
 
     true, false, null and plain numbers are typed, everything else is text: 02134, on, 2025-01-05T09:00:00Z.
     Loading the same file again changes the rows that are there, where they have ids.
@@ -58,15 +79,14 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
 
 
 def _serve(port: int, file: Path | None, load: Path | None, folder: Path) -> None:
-    fixture = fixtures.read(load) if load else fixtures.Fixture((), ())
-    org = Org([*fixtures.shapes(folder), *fixture.shapes], path=file)
-    org.load(fixture.rows)
+    fixture = fixtures.read(load) if load else fixtures.Fixture()
+    org = furnished.org(fixtures.shapes(folder), fixture, file)
     try:
         with serve(org, port=port) as url:
-            client, secret = next(iter(org.sessions.clients.items()))
+            client = next(iter(org.sessions.clients.values()))
             click.echo(f"sandbox org   {url}")
-            click.echo(f"client id     {client}")
-            click.echo(f"client secret {secret}")
+            click.echo(f"client id     {client.id}")
+            click.echo(f"client secret {client.secret or '(none: a public client)'}")
             click.echo(
                 f"objects       {len(org.schema.objects)}, rows loaded {len(fixture.rows)}, kept {file or 'in memory'}"
             )

@@ -80,7 +80,27 @@ def _revoke(org: Org, _body: Body, _: str) -> Any:
 
 
 def _rules(org: Org, body: Body, _: str) -> Any:
-    org.rules(body["object"], *body["rules"])
+    org.rules(
+        body["object"],
+        *body.get("rules", ()),
+        validations=body.get("validations", ()),
+        duplicates=body.get("duplicates", ()),
+    )
+    return {"ok": True}
+
+
+def _lock(org: Org, body: Body, _: str) -> Any:
+    org.lock(body["object"], body["id"], body.get("writes", 1))
+    return {"ok": True}
+
+
+def _permit(org: Org, body: Body, _: str) -> Any:
+    org.permit(body["username"], body.get("objects"), body.get("fields"))
+    return {"ok": True}
+
+
+def _consent(org: Org, body: Body, _: str) -> Any:
+    org.consent(body["answer"], body.get("username"))
     return {"ok": True}
 
 
@@ -100,6 +120,9 @@ _VERBS: dict[tuple[str, str, bool], Callable[[Org, Body, str], Any]] = {
     ("POST", "clock", False): _clock,
     ("POST", "revoke", False): _revoke,
     ("POST", "rules", False): _rules,
+    ("POST", "lock", False): _lock,
+    ("POST", "permit", False): _permit,
+    ("POST", "consent", False): _consent,
     ("GET", "rows", True): _rows,
     ("GET", "calls", False): _calls,
 }

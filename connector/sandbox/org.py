@@ -73,8 +73,12 @@ class Org:
         self.calls: list[tuple[str, str, bool]] = []
         self.queries: list[str] = []
         self.modified = {name: self._modified(shape) for name, shape in self.schema.objects.items()}
-        self._people([accounts.INTEGRATION, *map(accounts.user, users)])
-        self._record_types()
+        try:
+            self._people([accounts.INTEGRATION, *map(accounts.user, users)])
+            self._record_types()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self.store.close()

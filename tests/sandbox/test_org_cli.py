@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from sandbox_site import SHAPES
 
-from connector.sandbox import Org, fixtures
+from connector.sandbox import fixtures, furnished
 from connector.sandbox.cli import sandbox
 
 ROWS = """
@@ -40,9 +41,7 @@ def read(tmp_path):
 
 
 def test_yaml_becomes_objects_and_rows(read):
-    fixture = read(ROWS)
-    org = Org([*SHAPES, *fixture.shapes])
-    org.load(fixture.rows)
+    org = furnished.org(SHAPES, read(ROWS))
     [badge] = org.rows("Badge__c")
     assert (badge["Name"], badge["Zip__c"], badge["On__c"], badge["Count__c"]) == ("on", "02134", True, -1.5)
     assert org.rows("i360__Prospect__c")[0]["CreatedDate"] == "2025-01-05T09:00:00.000+0000"
@@ -56,13 +55,90 @@ def test_a_plain_list_is_rows(read):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("a: [", "while parsing"), ("rows: [{Name: x}]", "key object"), ("things: 1", "objects and rows"), ("just text", "objects and rows"),
-     ("rows: [{object: Account, Name: a, Name: b}]", "stands twice"), ("objects: {X__c: {fields: {}}}", "keyPrefix"),
+    [("a: [", "while parsing"), ("rows: [{Name: x}]", "key object"), ("things: 1", "objects and rows"), ("just text", "objects and rows"), ("users: {a: b}", "users is a list"),
+     ("rows: [{object: Account, Name: a, Name: b}]", "stands twice"),
      ("- !!python/object/apply:os.system [echo]", "could not determine a constructor")],
 )  # fmt: skip
 def test_a_mistake_in_the_yaml_is_named(read, text, says):
     with pytest.raises(ValueError, match=says):
         read(text)
+
+
+WHOLE = """
+objects:
+  Account:
+    fields:
+      Land__c: {type: picklist, values: [US, {value: CA, label: Canada}]}
+      City__c: {type: picklist, controllerName: Land__c, values: [{value: Detroit, validFor: [US]}]}
+      Code__c: {type: string, unique: true}
+    recordTypes:
+      Customer: {default: true, picklists: {Land__c: [US]}}
+rows:
+  - {object: Account, Id: 001000000000001AAA, Name: Acme, Land__c: CA}
+users:
+  - {username: ann@example.com, password: secret, objects: {Lead: none}, fields: {Account.Phone: none}}
+clients:
+  my_app: {secret: s3cret, callbacks: [http://localhost:8080/callback], pkce: true, rotate: true, run_as: ann@example.com}
+  public_app:
+rules:
+  Account:
+    on: [required, unique]
+    validations: [{condition: "AnnualRevenue < `0`", message: No debts, field: AnnualRevenue}]
+    duplicates: [{fields: [Name], allow: true}]
+    locks: {001000000000001AAA: 1}
+faults: [{object: Contact, verb: read, status: 503, times: 2}]
+org: {page_size: 3, api_limit: 20, consent: allow}
+"""
+
+
+def test_yaml_furnishes_a_whole_org(read):
+    org = furnished.org(SHAPES, read(WHOLE))
+    assert [row["DeveloperName"] for row in org.rows("RecordType")] == ["Customer"]
+    assert org.rows("Account")[0]["Land__c"] == "CA"
+    assert org.user("Ann@example.com").password == "secret"
+    assert list(org.sessions.clients) == ["sandbox", "my_app", "public_app"]
+    assert org.sessions.clients["public_app"].secret is None
+    assert org.records.rules["Account"].duplicates[0].fields[0].name == "Name"
+    assert org.records.locks == {"001000000000001AAA": 1}
+    assert (org.faults.waiting[0].status, org.page_size, org.authorizations.consent) == (503, 3, "allow")
+    org.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("objects: {X__c: {fields: {}}}", "keyPrefix"),
+        ("objects: {X__c: 5}", "object X__c: a mapping"),
+        ("objects: {Account: {fields: {A__c: {length: 5}}}}", "field A__c: a type is needed"),
+        ("objects: {Account: {fields: {A__c: {type: picklist, values: 5}}}}", "values is a list"),
+        ("objects: {Account: {fields: {A__c: {type: picklist, controllerName: No}}}}", "No is no picklist"),
+        ("objects: {Account: {fields: {A__c: {type: picklist, controllerName: Industry, values: [{value: x, validFor: [y]}]}}}}",
+         "no value y"),
+        ("objects: {Account: {recordTypes: {A: {picklists: {Industry: [No]}}}}}", "Industry is a picklist of"),
+        ("objects: {Account: {recordTypes: {A: {default: true}, B: {default: true}}}}", "only one record type"),
+        ("users: [{name: ann}]", "a user has no name"),
+        ("users: [{password: x}]", "username is a text"),
+        ("users: [{username: a@b.c, objects: {Nope: none}}]", "no object 'nope'"),
+        ("users: [{username: a@b.c, fields: {Account.Name: none}}]", "Account.Name cannot be hidden"),
+        ("users: [{username: a@b.c, fields: {Account: none}}]", "not OBJECT.FIELD"),
+        ("users: [{username: a@b.c, objects: {Account: some}}]", "'some' is no access"),
+        ("clients: {a: {sceret: x}}", "client a has no sceret"),
+        ("clients: {a: {callbacks: ['javascript:alert(1)']}}", "not a callback url"),
+        ("clients: {a: {certificate: rubbish}}", "neither a certificate"),
+        ("clients: {a: {run_as: nobody@example.com}}", "no user 'nobody@example.com'"),
+        ("clients: {a: {flows: [saml]}}", "no flow saml"),
+        ("rules: {Account: {on: [magic]}}", "no rule magic"),
+        ("rules: {Account: {validations: [{condition: '[', message: x}]}}", "not a JMESPath"),
+        ("rules: {Account: {duplicates: [{fields: [No]}]}}", "Account has no field 'No'"),
+        ("rules: {Nope: {on: []}}", "no object 'Nope'"),
+        ("faults: [{sattus: 503}]", "a fault: a mapping of"),
+        ("org: {pages: 1}", "org: a mapping of"),
+        ("org: {page_size: none}", "page_size is a number"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_what_is_furnished_is_named(read, text, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        furnished.org(SHAPES, read(text))
 
 
 def test_rows_are_changed_from_another_terminal(site):
