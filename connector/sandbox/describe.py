@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from connector.sandbox.metadata import recordtypes
 from connector.sandbox.schema import COMPOUND, TEXT, Field, Object, Schema
-
-MASTER_RECORD_TYPE = "012000000000000AAA"
 
 _FIELD: dict[str, Any] = {
     "aggregatable": False,
@@ -156,7 +155,9 @@ def describe(shape: Object, version: str) -> dict[str, Any]:
             "custom": shape.custom,
             "fields": [_field(field) for field in shape.fields],
             "childRelationships": [_filled(_CHILD, child) for child in raw.get("childRelationships", ())],
-            "recordTypeInfos": raw.get("recordTypeInfos") or [_master(shape, version)],
+            "recordTypeInfos": [
+                _record_type(shape, version, info) for info in raw.get("recordTypeInfos") or [recordtypes.master()]
+            ],
             "urls": _urls(shape, version),
         }
     )
@@ -207,18 +208,9 @@ def _urls(shape: Object, version: str) -> dict[str, str]:
     }
 
 
-def _master(shape: Object, version: str) -> dict[str, Any]:
-    layout = f"/services/data/v{version}/sobjects/{shape.name}/describe/layouts/{MASTER_RECORD_TYPE}"
-    return {
-        "active": True,
-        "available": True,
-        "defaultRecordTypeMapping": True,
-        "developerName": "Master",
-        "master": True,
-        "name": "Master",
-        "recordTypeId": MASTER_RECORD_TYPE,
-        "urls": {"layout": layout},
-    }
+def _record_type(shape: Object, version: str, info: Mapping[str, Any]) -> dict[str, Any]:
+    layout = f"/services/data/v{version}/sobjects/{shape.name}/describe/layouts/{info['recordTypeId']}"
+    return {**info, "urls": {"layout": layout}}
 
 
 def _field(field: Field) -> dict[str, Any]:

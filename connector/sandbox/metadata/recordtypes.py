@@ -115,12 +115,12 @@ def completed(shape: Mapping[str, Any]) -> Mapping[str, Any]:
     infos = shape.get("recordTypeInfos") or [each.info() for each in own]
     return {
         **shape,
-        "recordTypeInfos": [*infos, *([] if has_master else [_master(default is None)])],
+        "recordTypeInfos": [*infos, *([] if has_master else [master(default=default is None)])],
         "fields": [*fields, {**_FIELD, **({"initial": default.id} if default else {})}],
     }
 
 
-def _master(default: bool) -> dict[str, Any]:
+def master(*, default: bool = True) -> dict[str, Any]:
     return {
         "active": True,
         "available": True,
