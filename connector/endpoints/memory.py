@@ -1,6 +1,6 @@
 """Tables in dicts that behave like a system: for tests, for examples, for preview. Faults can be switched on.
 
-Objects whose id column is `Id` behave like Salesforce's (stamps, 18-character ids, relationships by shape).
+A system whose rows or shapes have an `Id` behaves like Salesforce (stamps, 18-character ids, relationships by shape).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from threading import RLock
 from typing import Any
 
 from connector import canon
+from connector.endpoints.forms import FORMS, MADE, STAMPS, list_below
 from connector.errors import (
     Drifted,
     EndpointError,
@@ -24,12 +25,18 @@ from connector.errors import (
     Unauthorized,
     Unavailable,
 )
-from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
+from connector.model import Change, Clock, Column, Field, Keys, Page, Query, Row, Shape, Window, Written
 
-Tree = dict[str, "Tree"]
-STAMPS = ("updated_at", "updated", "created_at")
-MADE = ("created_at", "created")
-_MISSING = object()
+Path = tuple[str, ...]
+DATES = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
+STANDARD = {"Id": "id"} | dict.fromkeys(DATES, "datetime")
+OUTAGES: Mapping[int | str, tuple[type[EndpointError], int]] = {
+    401: (Unauthorized, 2),
+    403: (Unauthorized, 1),
+    404: (Drifted, 1),
+    429: (RateLimited, 5),
+}
+"""What an answer is in the end, and after how many attempts: as adapters do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,26 +53,8 @@ class Fault:
     times: int | None = None
 
 
-def _instant(value: Any) -> Any:
-    return canon.instant(value) or value
-
-
-def _date(value: Any) -> Any:
-    return canon.date(value) or value
-
-
-FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "id": canon.id18,
-    "reference": canon.id18,
-    "datetime": _instant,
-    "instant": _instant,
-    "date": _date,
-}
-STANDARD = {"Id": "id"} | dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), "datetime")
-
-
 class Memory:
-    """`rows` carry their object's name at the key `object`. `ids` names the id column where rows cannot tell it."""
+    """`rows` carry their object's name at the key `object`."""
 
     settle = 0.0
     calls = 0
@@ -77,25 +66,23 @@ class Memory:
         *,
         clock: Clock,
         shapes: Mapping[str, Shape] | None = None,
-        ids: str | None = None,
         page: int = 200,
     ) -> None:
-        self.name, self.clock, self.shapes, self.ids, self.page = name, clock, dict(shapes or {}), ids, page
+        self.name, self.clock, self.shapes, self.page = name, clock, dict(shapes or {}), page
         self.faults: list[Fault] = []
         self.on_call: Callable[[str], None] | None = None
         self.written: list[Change] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self._failed: Counter[Fault] = Counter()
-        self._columns: dict[str, dict[tuple[str, ...], str]] = {}
-        self._tables: dict[str, dict[str, Row]] = {}
+        self._columns: defaultdict[str, dict[Path, str]] = defaultdict(dict)
+        self._tables: defaultdict[str, dict[str, Row]] = defaultdict(dict)
         self._new = 0
         self._lock = RLock()
-        given: defaultdict[str, list[Row]] = defaultdict(list)
-        for row in rows:
-            given[row["object"]].append({key: value for key, value in row.items() if key != "object"})
-        for object_, some in given.items():
-            id_ = self._id_column(object_, some)
-            self._tables[object_] = {self._id(id_, row[id_]): self._load(object_, id_, row) for row in some}
+        given = list(rows)
+        self.vendor = any("Id" in row for row in given) or any("Id" in shape.fields for shape in self.shapes.values())
+        self.id = "Id" if self.vendor else "id"
+        for row in given:
+            self.edit(row["object"], [row], stamp=False)
 
     # ---- what tests and the example runner use ----
 
@@ -104,22 +91,21 @@ class Memory:
         return list(self._tables)
 
     def rows(self, object_: str) -> list[Row]:
-        return deepcopy(list(self._tables.get(object_, {}).values()))
+        return deepcopy(list(self._tables[object_].values()))
 
     def edit(self, object_: str, rows: Iterable[Row], *, stamp: bool = True) -> None:
         """Rows added, or changed by id as a user of the system would; `stamp` False leaves stamps as they are given."""
         with self._lock:
             for row in rows:
-                values = {key: value for key, value in row.items() if key != "object"}
-                table, id_ = self._tables.setdefault(object_, {}), self._id_column(object_, [values])
-                known = self._id(id_, values.get(id_) or self._next(object_))
-                values = {id_: known} | self.canonical(object_, table.get(known, {}) | deepcopy(values))
-                table[known] = values
-                table[known] = self._stamp(object_, values) if stamp else self._load(object_, id_, values)
+                values = self.canonical(object_, {key: deepcopy(row[key]) for key in row if key != "object"})
+                known = self._id(values.get(self.id) or self._next(object_))
+                values = {self.id: known} | self._tables[object_].get(known, {}) | values
+                self._tables[object_][known] = values
+                values |= self._stamps(object_, values, touched=stamp)
 
     def delete(self, object_: str, id_: str) -> None:
         with self._lock:
-            del self._tables[object_][self._id(self._id_column(object_), id_)]
+            del self._tables[object_][self._id(id_)]
 
     # ---- Endpoint ----
 
@@ -127,25 +113,21 @@ class Memory:
         return self.clock.now()
 
     def keys(self, name: str) -> Keys:
-        if (id_ := self._id_column(name)) == "Id":
+        if self.vendor:
             return Keys("Id", "SystemModstamp", "CreatedDate")
-        rows, mapped = list(self._tables.get(name, {}).values()), self._columns.get(name, {})
-        stamp = next((column for column in STAMPS if any(column in row for row in rows)), None)
-        made = (column for column in MADE if (column,) not in mapped and any(column in row for row in rows))
-        return Keys(id_, stamp, next(made, None))  # what a mapping fills does not say when the system made a row
+        there = {column for row in list(self._tables[name].values()) for column in row}
+        made = (column for column in MADE if column in there and (column,) not in self._columns[name])
+        # what a mapping fills does not say when the system made a row
+        return Keys("id", next((column for column in STAMPS if column in there), None), next(made, None))
 
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:
         return {name: self.shapes[name] for name in names if name in self.shapes}
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:  # noqa: ARG002
-        self._columns.setdefault(name, {}).update({column.path: column.kind for column in columns})
+        self._columns[name].update({column.path: column.kind for column in columns})
 
     def nest(self, query: Query, child: Query, on: Mapping[str, str]) -> str | None:
-        children = self.shapes[query.object].children if query.object in self.shapes else {}
-        for relation, below in children.items():
-            if below.object == child.object and dict(on) == {below.field: "Id"} and child.window is None:
-                return relation
-        return None
+        return list_below(self.shapes.get(query.object), child, on)
 
     def canonical(self, name: str, values: Row) -> Row:
         return self._canonical(name, values, ())
@@ -156,16 +138,13 @@ class Memory:
             self._call(query.object, "read", "find" if query.where else "list", {})
         selected = [self._select(query) for query in queries]
         for number, (query, rows) in enumerate(zip(queries, selected, strict=True)):
-            children = {relation: self._children(query, relation) for relation in query.children}
-            keys = self.keys(query.object)
+            below = {relation: self._below(query, relation) for relation in query.children}
             for at in range(0, len(rows) or 1, self.page):
-                some = [self._answer(query, keys, row, children) for row in rows[at : at + self.page]]
+                some = [self._answer(query, row, below) for row in rows[at : at + self.page]]
                 yield Page(number, some, last=at + self.page >= len(rows))
 
     def write(self, changes: Sequence[Change]) -> list[Written]:
-        """`replace` and `update` set the given fields, `update` merging nested dicts. A field is what `prepare` named,
-        set whole; where nothing is prepared, `replace` sets top-level values and `update` merges dicts all the way down.
-        """
+        """`replace` and `update` are one here: a field is what `prepare` named, set whole; others keep what they hold."""
         answers: list[Written] = []
         with self._lock:
             for change in changes:
@@ -189,30 +168,22 @@ class Memory:
 
     def _call(self, object_: str, verb: str, count: str, values: Row) -> int | str | None:
         """One call with the retries that adapters make within it; gives what is left to answer for this row alone."""
-        tries: Counter[int | str | None] = Counter()
+        tries: Counter[int | str] = Counter()
         while True:
             self.counts[object_, count] += 1
             fault = next((fault for fault in self.faults if self._hits(fault, object_, verb, values)), None)
-            self._failed.update([fault] if fault else [])
-            answer = fault.answer if fault else None
+            if fault is None:
+                return None
+            self._failed[fault] += 1
+            answer, told = fault.answer, f"{self.name}: {verb} {object_} answered {fault.answer}"
             tries[answer] += 1
-            told = f"{self.name}: {verb} {object_} answered {answer}"
-            if answer is None or (verb == "write" and answer == "lost_reply"):
+            lasting = isinstance(answer, str) or answer >= 500
+            kind, most = (Unavailable, 4) if lasting else OUTAGES.get(answer, (Unavailable, 1))
+            if verb == "write" and (answer == "lost_reply" or most == 1):
                 return answer
-            if answer == 401 and tries[answer] > 1:
-                raise Unauthorized(told)
-            if answer == 429:
-                if tries[answer] == 5:
-                    raise RateLimited(told, wait=1)
-                self.clock.sleep(1)
-            elif isinstance(answer, str) or answer >= 500:
-                if tries[answer] > 3:
-                    raise Unavailable(told)
-                self.clock.sleep(2 ** (tries[answer] - 1))
-            elif answer != 401 and verb == "write":
-                return answer
-            elif answer != 401:
-                raise {403: Unauthorized, 404: Drifted}.get(answer, Unavailable)(told)
+            if tries[answer] == most:
+                raise RateLimited(told, wait=1) if kind is RateLimited else kind(told)
+            self.clock.sleep(0 if answer == 401 else 2 ** (tries[answer] - 1))
 
     def _hits(self, fault: Fault, object_: str, verb: str, values: Row) -> bool:
         return (
@@ -223,201 +194,157 @@ class Memory:
 
     # ---- writing ----
 
-    def _known(self, change: Change) -> Row:
-        return self._tables.get(change.object, {}).get(self._id(self._id_column(change.object), change.id), {})
-
     def _write(self, change: Change) -> Written:
         self._called(f"write:{change.object}")
-        answer = self._call(change.object, "write", _verb(change), self._known(change) | change.values)
-        written = self._apply(change, answer)
+        held = self._tables[change.object].get(self._id(change.id), {})
+        verb = "create" if change.verb == "create" else "update"
+        answer = self._call(change.object, "write", verb, held | change.values)
+        written = self._apply(change, held, answer)
         self._called(f"wrote:{change.object}")
         return written
 
-    def _apply(self, change: Change, answer: int | str | None) -> Written:
-        object_, name = change.object, f"{self.name}: {change.object}"
+    def _apply(self, change: Change, held: Row, answer: int | str | None) -> Written:
+        object_, table, name = change.object, self._tables[change.object], f"{self.name}: {change.object}"
         if isinstance(answer, int):
             return Written(change.id, Rejected(f"{name} answered {answer}", reason=str(answer)))
-        id_, values = self._id_column(object_), self.canonical(object_, deepcopy(change.values))
-        if change.verb == "create":
-            row, known = {}, self._id(id_, values.get(id_) or self._next(object_))
-            if known in self._tables.get(object_, {}):
-                return Written(
-                    None, Rejected(f"{name} {known} is there already", reason="DUPLICATE_VALUE", fields=(id_,))
-                )
-        else:
-            row, known = self._known(change), self._id(id_, change.id)
-            if not row:
-                return Written(change.id, Rejected(f"{name} has no row {change.id}", reason="NOT_FOUND"))
-        row = {id_: known} | _merged(row, values, self._groups(object_, deep=change.verb == "update"), ())
-        made = self.keys(object_).created if change.verb == "create" else None
-        row = self._stamp(object_, row) if id_ == "Id" else {made: canon.text(self.clock.now())} | row if made else row
-        self._tables.setdefault(object_, {})[known] = row
+        values, creates = self.canonical(object_, deepcopy(change.values)), change.verb == "create"
+        known = self._id((values.get(self.id) or self._next(object_)) if creates else change.id)
+        if creates and known in table:
+            return Written(None, Rejected(f"{name} {known} is there already", "DUPLICATE_VALUE", (self.id,)))
+        if not creates and not held:
+            return Written(change.id, Rejected(f"{name} has no row {change.id}", reason="NOT_FOUND"))
+        groups = {path[:n] for path in self._columns[object_] for n in range(1, len(path))}
+        row = {self.id: known} | _merged(held, values, groups, ())
+        made = self.keys(object_).created if creates and not self.vendor else None
+        stamps = self._stamps(object_, row, touched=True) if self.vendor else {}
+        table[known] = ({made: canon.text(self.now())} if made else {}) | row | stamps
         self.written.append(replace(change, values=deepcopy(values), id=known))
         if answer == "lost_reply":
             return Written(None, Unanswered(f"{name}: the connection broke before the answer"))
         return Written(known)
 
-    def _groups(self, object_: str, *, deep: bool) -> Callable[[tuple[str, ...]], bool]:
-        if object_ not in self._columns:
-            return lambda _: deep
-        groups = {path[:n] for path in self._columns[object_] for n in range(1, len(path))}
-        return groups.__contains__
-
     def _next(self, object_: str) -> str:
-        table = self._tables.get(object_, {})
-        if table and next(reversed(table)).isdecimal() and all(known.isdecimal() for known in table):
-            return str(max(map(int, table)) + 1)
+        known = list(self._tables[object_])
+        if known and all(map(str.isdecimal, known)):
+            return str(max(map(int, known)) + 1)
         self._new += 1
         return f"new{self._new}"
 
-    def _stamp(self, object_: str, row: Row) -> Row:
-        now, keys = canon.text(self.clock.now()), self.keys(object_)
-        if keys.id == "Id":
-            return row | {"CreatedDate": row.get("CreatedDate") or now, "LastModifiedDate": now, "SystemModstamp": now}
-        fresh = {keys.stamp: now} if keys.stamp and (keys.stamp != "created_at" or not row.get("created_at")) else {}
-        return row | fresh
-
-    def _load(self, object_: str, id_: str, row: Row) -> Row:
-        row = self.canonical(object_, deepcopy(row))
-        if id_ == "Id":
-            changed = row.get("LastModifiedDate") or row.get("SystemModstamp") or canon.text(self.clock.now())
-            for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp"):
-                row[name] = row.get(name) or changed
-        return row
+    def _stamps(self, object_: str, row: Row, *, touched: bool) -> Row:
+        """What the system notes of a row that was just touched, or of one that was given and lacks a stamp."""
+        now = canon.text(self.now())
+        if self.vendor:
+            changed = now if touched else row.get("LastModifiedDate") or row.get("SystemModstamp") or now
+            stamps = dict.fromkeys(DATES, changed)
+            return stamps | {name: row[name] for name in (DATES[:1] if touched else DATES) if row.get(name)}
+        stamp = self.keys(object_).stamp if touched else None
+        return {stamp: now} if stamp and (stamp != "created_at" or not row.get(stamp)) else {}
 
     # ---- reading ----
 
-    def _id_column(self, name: str, rows: Sequence[Row] = ()) -> str:
-        if self.ids:
-            return self.ids
-        rows = rows or list(self._tables.get(name, {}).values())
-        if rows:
-            return "Id" if any("Id" in row for row in rows) else "id"
-        if name in self.shapes:
-            return "id" if "id" in self.shapes[name].fields else "Id"
-        return (
-            "Id" if any("Id" in row for table in list(self._tables.values()) for row in list(table.values())) else "id"
-        )
+    def _id(self, value: Any) -> str:
+        return str(canon.id18(value) if self.vendor else value)
 
-    @staticmethod
-    def _id(column: str, value: Any) -> str:
-        return str(canon.id18(value) if column == "Id" else value)
-
-    def _form(self, name: str, path: tuple[str, ...]) -> Callable[[Any], Any]:
+    def _form(self, name: str, path: Path) -> Callable[[Any], Any]:
         flat = path[0] if len(path) == 1 else ""
-        field_ = self.shapes[name].fields.get(flat) if name in self.shapes else None
-        return FORMS.get(
-            field_.type if field_ else self._columns.get(name, {}).get(path) or STANDARD.get(flat, ""), _as_is
-        )
+        known = self.shapes[name].fields.get(flat) if name in self.shapes else None
+        kind = known.type if known else self._columns[name].get(path) or STANDARD.get(flat, "")
+        return FORMS.get(kind, lambda value: value)
 
-    def _canonical(self, name: str, values: Row, at: tuple[str, ...]) -> Row:
+    def _canonical(self, name: str, values: Row, at: Path) -> Row:
         out = {}
         for key, value in values.items():
             path = (*at, key)
-            nested = isinstance(value, dict) and path not in self._columns.get(name, {})
+            nested = isinstance(value, dict) and path not in self._columns[name]
             out[key] = self._canonical(name, value, path) if nested else self._form(name, path)(value)
         return out
 
     def _select(self, query: Query) -> list[Row]:
-        name, rows, keys = query.object, list(self._tables.get(query.object, {}).values()), self.keys(query.object)
+        name, rows = query.object, list(self._tables[query.object].values())
         for where in query.where:
-            token = self._token(name, where, keys)
-            wanted = {token(value) for value in where.values}
-            rows = [row for row in rows if token(self._value(name, row, where.field.split("."))) in wanted]
+            path = tuple(where.field.split("."))
+            form = canon.fold if where.fold else self._id if path == (self.id,) else self._form(name, path)
+            wanted = {None if value is None else _sortable(form(value)) for value in where.values}
+            held = [(self._value(name, row, path), row) for row in rows]
+            rows = [row for value, row in held if (None if value is None else _sortable(form(value))) in wanted]
         if query.window and rows:
-            return _in_window(rows, query.window, query.window.field or keys.stamp, keys.id, f"{self.name}: {name}")
+            return self._in_window(query.window, rows, name)
         for column in reversed(query.order):
-            values = [(self._value(name, row, column.split(".")), row) for row in rows]
+            values = [(self._value(name, row, tuple(column.split("."))), row) for row in rows]
             rows = [row for _, row in sorted(values, key=lambda pair: (pair[0] is not None, *_sortable(pair[0])))]
         return rows
 
-    def _token(self, name: str, where: Where, keys: Keys) -> Callable[[Any], Any]:
-        """What a value of this field compares as."""
-        form = self._form(name, tuple(where.field.split(".")))
-        if where.fold:
-            return canon.fold
-        if where.field == keys.id:
-            return lambda value: None if value is None else self._id(keys.id, value)
-        return lambda value: _sortable(form(value))
+    def _in_window(self, window: Window, rows: list[Row], name: str) -> list[Row]:
+        stamp = window.field or self.keys(name).stamp
+        if stamp is None:
+            stamps = ", ".join(STAMPS)
+            raise SetupError(f"{self.name}: {name} has no column that says when a row changed (one of {stamps})")
 
-    def _value(self, name: str, row: Row, path: Sequence[str]) -> Any:
-        value: Any = self._project(name, row, _tree([".".join(path)]))
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
+        def place(moment: str, known: Any) -> tuple[datetime, Any]:
+            return canon.parse(moment, assume_utc=True), _sortable(int(known) if str(known).isdecimal() else known)
 
-    def _answer(self, query: Query, keys: Keys, row: Row, children: Mapping[str, dict[str, list[Row]]]) -> Row:
-        asked = (keys.id, keys.stamp, query.window and query.window.field) if query.stamped else ()
-        stamps = [column for column in asked if column]
-        out = deepcopy(row) if query.whole else {}
-        out |= self._project(query.object, row, _tree([*stamps, *query.paths]))
-        for relation, below in children.items():
-            child, rows = query.children[relation], below.get(self._id(keys.id, row[keys.id]), [])
-            out[relation] = [self._answer(child, self.keys(child.object), one, {}) for one in rows]
+        after = place(*window.after) if window.after else None
+        placed = sorted(((place(row[stamp], row[self.id]), row) for row in rows if row.get(stamp)), key=lambda p: p[0])
+        inside = ((at, row) for at, row in placed if (window.since or at[0]) <= at[0] <= window.until)
+        return [row for at, row in inside if after is None or at > after]
+
+    def _value(self, name: str, row: Row, path: Path) -> Any:
+        return canon.reach(self._project(name, row, [path]), path)
+
+    def _answer(self, query: Query, row: Row, below: Mapping[str, dict[str, list[Row]]]) -> Row:
+        window = query.window.field if query.window else None
+        stamps = (self.id, self.keys(query.object).stamp, window) if query.stamped else ()
+        paths = [tuple(path.split(".")) for path in (*stamps, *query.paths) if path]
+        out = (deepcopy(row) if query.whole else {}) | self._project(query.object, row, paths)
+        for relation, rows in below.items():
+            child = query.children[relation]
+            out[relation] = [self._answer(child, one, {}) for one in rows.get(str(row[self.id]), [])]
         return out
 
-    def _children(self, query: Query, relation: str) -> dict[str, list[Row]]:
-        column, below = self.shapes[query.object].children[relation].field, defaultdict[str, list[Row]](list)
+    def _below(self, query: Query, relation: str) -> dict[str, list[Row]]:
+        column, rows = self.shapes[query.object].children[relation].field, defaultdict[str, list[Row]](list)
         for row in self._select(query.children[relation]):
-            below[str(row.get(column))].append(row)
-        return below
+            rows[str(row.get(column))].append(row)
+        return rows
 
-    def _project(self, name: str, row: Row, tree: Tree) -> Row:
-        """The fields of `tree`, through parents; a field that the row lacks is absent, not null."""
+    def _project(self, name: str, row: Row, paths: Iterable[Path]) -> Row:
+        """The fields at `paths`, through parents; a field that the row lacks is absent, not null."""
+        tree: defaultdict[str, list[Path]] = defaultdict(list)
+        for first, *rest in paths:
+            tree[first].append(tuple(rest))
+        parents = {} if tree.keys() <= row.keys() else self._parents(name)
         out = {}
         for key, below in tree.items():
             if key in row:
-                value = _pick(row[key], below)
-            else:
-                object_, value = self._parent(name, row, key) if below else ("", _MISSING)
-                value = self._project(object_, value, below) if isinstance(value, dict) else value
-            if value is not _MISSING:
-                out[key] = value
+                out[key] = _inside(row[key], below)
+            elif key in parents:
+                known = self._id(row.get(parents[key].name))
+                held = ((each, self._tables[each].get(known)) for each in parents[key].targets)
+                out[key] = next((self._project(each, parent, below) for each, parent in held if parent), None)
         return out
 
-    def _parent(self, name: str, row: Row, relation: str) -> tuple[str, Any]:
+    def _parents(self, name: str) -> dict[str, Field]:
         fields = self.shapes[name].fields.values() if name in self.shapes else ()
-        field_ = next((field_ for field_ in fields if field_.relationship == relation), None)
-        column = relation[:-1] + "c" if relation.endswith("__r") else relation + "Id"  # how Salesforce names them
-        column, targets = (field_.name, field_.targets) if field_ else (column, ())
-        if not field_ and column not in row:
-            return "", _MISSING
-        known = str(canon.id18(row.get(column)))
-        found = ((object_, self._tables.get(object_, {}).get(known)) for object_ in targets or self.objects)
-        return next(((object_, parent) for object_, parent in found if parent), ("", None))
+        return {each.relationship: each for each in fields if each.relationship}
 
 
-def _verb(change: Change) -> str:
-    return "create" if change.verb == "create" else "update"
+def _inside(value: Any, paths: list[Path]) -> Any:
+    if isinstance(value, list):
+        return [_inside(item, paths) for item in value]
+    if () in paths or not isinstance(value, dict):
+        return deepcopy(value)
+    return {
+        key: _inside(value[key], [path[1:] for path in paths if path[0] == key]) for key, *_ in paths if key in value
+    }
 
 
-def _as_is(value: Any) -> Any:
-    return value
-
-
-def _merged(old: Row, new: Row, deeper: Callable[[tuple[str, ...]], bool], at: tuple[str, ...]) -> Row:
+def _merged(old: Row, new: Row, groups: set[Path], at: Path) -> Row:
     out = dict(old)
     for key, value in new.items():
         path, held = (*at, key), out.get(key)
-        both = isinstance(value, dict) and isinstance(held, dict)
-        out[key] = _merged(held or {}, value, deeper, path) if both and deeper(path) else value
+        both = isinstance(value, dict) and isinstance(held, dict) and path in groups
+        out[key] = _merged(held or {}, value, groups, path) if both else value
     return out
-
-
-def _in_window(rows: list[Row], window: Window, stamp: str | None, id_: str, name: str) -> list[Row]:
-    if stamp is None:
-        raise SetupError(f"{name} has no column that says when a row changed (one of {', '.join(STAMPS)})")
-
-    def place(moment: str, known: Any) -> tuple[datetime, Any]:
-        return canon.parse(moment, assume_utc=True), _sortable(int(known) if str(known).isdecimal() else known)
-
-    placed = sorted(((place(row[stamp], row[id_]), row) for row in rows if row.get(stamp)), key=lambda pair: pair[0])
-    after = place(*window.after) if window.after else None
-    return [
-        row
-        for at, row in placed
-        if (window.since is None or at[0] >= window.since) and at[0] <= window.until and (after is None or at > after)
-    ]
 
 
 def _sortable(value: Any) -> tuple[str, Any]:
@@ -425,24 +352,3 @@ def _sortable(value: Any) -> tuple[str, Any]:
     if isinstance(value, bool | int | float):
         return ("bool" if isinstance(value, bool) else "number"), value
     return ("text", value) if isinstance(value, str) else (type(value).__name__, repr(value))
-
-
-def _tree(paths: Iterable[str]) -> Tree:
-    tree: Tree = {}
-    for path in paths:
-        at = tree
-        for part in path.split("."):
-            at = at.setdefault(part, {})
-    return tree
-
-
-def _pick(value: Any, tree: Tree) -> Any:
-    if not tree or value is None:
-        return deepcopy(value)
-    if isinstance(value, list):
-        return [_pick(item, tree) for item in value]
-    return (
-        {key: _pick(value[key], below) for key, below in tree.items() if key in value}
-        if isinstance(value, dict)
-        else value
-    )

@@ -98,11 +98,11 @@ def test_keys_are_read_off_the_rows(rows, keys):
     assert (said.id, said.stamp, said.created) == keys
 
 
-def test_an_empty_table_has_the_ids_of_its_shape_or_its_neighbours():
+def test_a_system_has_one_kind_of_ids():
     assert remote().keys("Case__c").id == "Id"
-    assert remote().keys("lead").id == "id"
-    assert remote(P1).keys("Other__c").id == "Id"
-    assert Memory("x", clock=Clock(), ids="Id").keys("lead").id == "Id"
+    assert remote().keys("Other__c").id == "Id"
+    assert Memory("x", [P1], clock=Clock()).keys("Other__c").id == "Id"
+    assert home().keys("lead").id == "id"
 
 
 def test_a_column_that_a_mapping_fills_does_not_say_when_a_row_was_made():
@@ -127,16 +127,6 @@ def test_a_path_goes_through_the_parent():
         {"Owner__r": None, "Name": "One"},
         {"Owner__r": None, "Name": "One"},
     ]
-
-
-def test_without_a_shape_a_parent_is_found_by_the_usual_names():
-    endpoint = Memory(
-        "x", [P1, {"object": "Odd__c", "Id": "1", "Boss__c": P1["Id"], "OwnerId": P1["Id"]}], clock=Clock()
-    )
-    assert found(endpoint, "Odd__c", "Boss__r.Name", "Owner.Name", stamped=False) == [
-        {"Boss__r": {"Name": "Pat"}, "Owner": {"Name": "Pat"}}
-    ]
-    assert found(endpoint, "Odd__c", "None__r.Name", stamped=False) == [{}]
 
 
 def test_children_come_along_when_the_shape_has_the_relationship():
@@ -211,12 +201,6 @@ def test_what_is_written_is_stamped_as_salesforce_does():
     assert row["LastModifiedDate"] == row["SystemModstamp"] == "2025-03-10T15:01:00Z"
 
 
-def test_an_unprepared_table_merges_on_update_and_replaces_on_replace():
-    endpoint = home({"id": "1", "a": {"x": 1, "y": 2}}, {"id": "2", "a": {"x": 1, "y": 2}})
-    endpoint.write([Change("update", "lead", {"a": {"x": 3}}, "1"), Change("replace", "lead", {"a": {"x": 3}}, "2")])
-    assert [row["a"] for row in endpoint.rows("lead")] == [{"x": 3, "y": 2}, {"x": 3}]
-
-
 def test_a_prepared_table_knows_which_dicts_are_groups_and_which_are_values():
     endpoint = home({"id": "1", "a": {"value": {"k": 1}, "other": 2}})
     endpoint.prepare("lead", [Column(("a", "value"), "json"), Column(("a", "other"))], [])
@@ -245,9 +229,10 @@ def test_an_id_that_is_taken_is_refused():
 
 
 def test_an_edit_is_stamped_as_a_users_is_unless_told():
-    endpoint = Memory("x", [C1, {"object": "lead", "id": "1", "updated": "2025-03-01T00:00:00Z"}], clock=Clock())
+    endpoint = remote(C1)
     endpoint.edit("Case__c", [{**C1, "Name": "Two"}, {"object": "Case__c", "Id": "a01A00000000002IAA"}])
     assert [(row.get("Name"), row["SystemModstamp"]) for row in endpoint.rows("Case__c")] == [("Two", NOW), (None, NOW)]
+    endpoint = home({"id": "1", "updated": "2025-03-01T00:00:00Z"})
     endpoint.edit("lead", [{"id": "1", "a": 1}])
     assert endpoint.rows("lead") == [{"id": "1", "updated": NOW, "a": 1}]
     endpoint.edit("lead", [{"id": "1", "updated": "2025-03-02T00:00:00Z"}], stamp=False)
