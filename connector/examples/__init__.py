@@ -14,6 +14,7 @@ from typing import Any
 
 from connector import plan
 from connector.endpoints.memory import Memory
+from connector.errors import ConnectorError
 from connector.examples import checks
 from connector.examples.compare import differing, origin, short, table, unwanted
 from connector.examples.play import Play, Systems, steps
@@ -54,7 +55,14 @@ def _over_http(example: Any) -> bool:
 
 
 def faults(suite: Suite, example: Any, store: WatchedStore, *, http: bool = False) -> Iterator[str]:
-    """What differs from what one example expects."""
+    """What differs from what one example expects; one that cannot be run says why, and the others go on."""
+    try:
+        yield from _found(suite, example, store, http=http)
+    except ConnectorError as error:
+        yield f"it could not be run: {error}"
+
+
+def _found(suite: Suite, example: Any, store: WatchedStore, *, http: bool) -> Iterator[str]:
     if "value" in example:
         yield from _value_faults(example)
     elif "row" in example.get("given", {}):

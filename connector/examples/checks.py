@@ -126,7 +126,11 @@ def outcomes(play: Play, expected: list[Any]) -> Iterator[str]:
         wanted = {key: str(canon.id18(value)) for key, value in want.items()}
         if not any(all(getattr(one, key) == value for key, value in wanted.items()) for one in said):
             asked = [key for key in wanted if key != "record"]
-            got = [" ".join(str(getattr(one, key)) for key in asked) for one in said if one.record == wanted["record"]]
+            got = [
+                " ".join(str(getattr(one, key) or "-") for key in asked)
+                for one in said
+                if one.record == wanted["record"]
+            ]
             expects = " ".join(wanted[key] for key in asked)
             yield f"outcome of {want['record']}: expected {expects}, got {', then '.join(got) or 'none'}"
 
@@ -139,7 +143,7 @@ def logged(play: Play, expected: list[Any]) -> Iterator[str]:
     for want in expected:
         wanted = {key: str(canon.id18(value)) for key, value in want.items()}
         if not any(all(str(line.get(key)) == value for key, value in wanted.items()) for line in said):
-            lines = [" ".join(str(line.get(key)) for key in wanted) for line in said]
+            lines = [" ".join(str(line.get(key) or "-") for key in wanted) for line in said]
             yield f"log: expected {' '.join(wanted.values())}, got {', '.join(lines) or 'no lines'}"
 
 
@@ -161,8 +165,13 @@ def linked(play: Play, expected: list[Any]) -> Iterator[str]:
         if hit:
             got.remove(hit)
         else:
-            yield f"link expected: {short(want)}; there is {short(got) if got else 'none'}"
-    yield from (f"link not expected: {short(link)}" for link in got)
+            yield f"link expected: {_told(want)}; left are {', '.join(map(_told, got)) or 'none'}"
+    yield from (f"link not expected: {_told(link)}" for link in got)
+
+
+def _told(link: Mapping[str, Any]) -> str:
+    ends = [f"{side} {link[side]}" for side in ("home", "remote") if side in link]
+    return " ".join([link["object"], *ends, link.get("made", ""), "" if link.get("active", True) else "off"]).strip()
 
 
 # ---- what was asked and found ------------------------------------------------------------------------------

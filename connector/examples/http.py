@@ -14,9 +14,12 @@ import sqlalchemy as sa
 from connector import canon, plan
 from connector.endpoints.salesforce import Salesforce
 from connector.endpoints.sql import Sql
+from connector.errors import SpecError
 from connector.examples.play import Play
 from connector.model import Change, Endpoint, Flow, Query, Read, Row
 from connector.sandbox import Org, serve
+
+STAMPS = ("LastModifiedDate", "SystemModstamp")
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterato
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
         org = Org(shapes=play.suite.describes.values(), clock=play.clock.now)
         open_.callback(org.close)
-        org.load(remote_rows)
+        _load(org, remote_rows)
         for fault in play.given.get("faults", ()):
             if fault["system"] == "remote":
                 status, verb = fault["answer"], fault.get("verb", "write")
@@ -41,6 +44,13 @@ def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterato
         open_.callback(home.close)
         home.fill(home_rows)
         yield home, remote
+
+
+def _load(org: Org, rows: list[Row]) -> None:
+    try:
+        org.load(rows)
+    except ValueError as error:
+        raise SpecError(f"a real org cannot hold this (only: memory): {error}") from None
 
 
 @dataclass
@@ -64,12 +74,12 @@ class _Remote:
         return self.org.rows(name)
 
     def edit(self, name: str, values: Row) -> None:
-        known = canon.id18(values.get("Id"))
+        known, stamp = canon.id18(values.get("Id")), canon.text(self.play.clock.now())
         if any(row["Id"] == known for row in self.rows(name)):
-            self.org.edit(name, known, {key: value for key, value in values.items() if key != "Id"})
+            rest = {key: value for key, value in values.items() if key not in ("Id", "CreatedDate", *STAMPS)}
+            self.org.edit(name, known, rest)
         else:
-            stamp = canon.text(self.play.clock.now())
-            self.org.load([{"object": name, "CreatedDate": stamp, "LastModifiedDate": stamp, **values}])
+            _load(self.org, [{"object": name, "CreatedDate": stamp, **values, **dict.fromkeys(STAMPS, stamp)}])
 
     def delete(self, name: str, known: str) -> None:
         self.org.delete(name, known)

@@ -42,12 +42,13 @@ def load(path: Path, mapping: Source | None = None) -> Suite:
     file = spec.mapping_file(source.tree["mapping"], path.parent)
     describes = _described(file.parent / "shapes", source.tree.get("shapes", {}))
     shapes = {name: shape.shape_of(node) for name, node in describes.items()}
+    if mapping or file.is_file():  # else the examples' own findings say that it is not there
+        mapping = mapping or read(file)
+        refused(lint.check_source(mapping, shapes=shapes), [mapping])
     refused(lint.check_source(source, shapes=shapes, folder=path.absolute().parent), [source])
     if nonsense := list(_nonsense(source)):
         raise SpecError("\n".join(nonsense))
-    mapping = mapping or read(file)
-    refused(lint.check_source(mapping, shapes=shapes), [mapping])
-    return Suite(source, mapping, describes, shapes)
+    return Suite(source, mapping or read(file), describes, shapes)
 
 
 OF_A_VALUE, OF_A_ROW = frozenset({"result"}), frozenset({"fields", "without"})
@@ -71,6 +72,8 @@ def _nonsense(source: Source) -> Iterator[str]:
         for key in expect:
             if key not in mine:
                 yield _said(source, (*at, "expect", key), f"{key} cannot be expected of {kind}")
+        if "findings" in expect and "lint" not in example.get("steps", ()):
+            yield _said(source, (*at, "expect", "findings"), "findings are those of the step lint, which is not there")
         for k, write in enumerate(expect.get("writes", ())):
             verbs = [verb for verb in VERBS if verb in write]
             if len(verbs) != 1:
