@@ -7,7 +7,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from sandbox_site import NOW
 from simple_salesforce import Salesforce
-from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceResourceNotFound
+from simple_salesforce.exceptions import (
+    SalesforceAuthenticationFailed,
+    SalesforceMalformedRequest,
+    SalesforceResourceNotFound,
+)
 
 PROSPECT = "a01P00000000001IAA"
 
@@ -38,6 +42,19 @@ def client(site_with):
 
 def test_it_signs_in_by_client_credentials(client):
     assert client.session_id in client.org.sessions.live
+
+
+def test_it_signs_in_by_user_name_and_password(site_with):
+    users = [{"username": "ann@example.com", "password": "secret"}]
+    with site_with(users=users) as site, requests.Session() as session:
+        session.mount("https://", PlainHttp(urlsplit(site.url).netloc))
+        login = {"username": "ann@example.com", "consumer_key": "sandbox", "consumer_secret": "sandbox"}
+        signed_in = Salesforce(**login, password="secret", session=session, version="66.0")
+        assert signed_in.limits()["DailyApiRequests"]["Max"] == 15000
+        with pytest.raises(SalesforceAuthenticationFailed) as caught:
+            Salesforce(**login, password="wrong", session=session)
+        assert caught.value.code == "invalid_grant"
+        assert "authentication failure - Invalid Password" in str(caught.value)
 
 
 def test_it_writes_and_reads_a_row(client):

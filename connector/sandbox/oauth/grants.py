@@ -6,10 +6,11 @@ The grants are the table at the end. What Salesforce grants and the org does not
 import base64
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from connector.sandbox.errors import OAuthError, not_emulated
@@ -157,15 +158,24 @@ def _jwt(org: "Org", asked: Ask, _: Client | None) -> Granted:
     assertion.check(client.key, signed, signature)
     if not isinstance(audience, str) or audience.removesuffix("/") not in AUDIENCES | {asked.origin, _host(asked)}:
         raise OAuthError("invalid_grant", "audience is invalid")
-    if isinstance(ends, bool) or not isinstance(ends, int | float):
-        raise assertion.invalid()
-    if not 0 < ends - asked.now.timestamp() <= LONGEST_ASSERTION:
+    if not 0 < _seconds(ends) - asked.now.timestamp() <= LONGEST_ASSERTION:
         raise OAuthError("invalid_grant", "token validity expired")  # [U] description
     user = org.find_user(subject) if isinstance(subject, str) else None
     if user is None or (client.approved is not None and user.username not in client.approved):
         raise OAuthError("invalid_grant", "user hasn't approved this consumer")  # [U] code
     session = org.sessions.open(active(org, user), client, ("api",), asked.now)
     return Granted(session, client, user, signed=False)  # [U] neither issued_at nor signature
+
+
+def _seconds(ends: Any) -> float:
+    """A number, or one written as text, which a public client sends."""
+    try:
+        found = float(ends) if isinstance(ends, int | float | str) and not isinstance(ends, bool) else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise assertion.invalid()
+    return found
 
 
 def _host(asked: Ask) -> str:
