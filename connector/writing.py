@@ -63,7 +63,7 @@ class Writer:
         if outcome.outcome in ("created", "updated", "unchanged") and outcome.target is not None:
             ends = {self.source_side: row.joined.record, self.target_side: outcome.target}
             batch.links.append(Link(row.key, ends["home"], ends["remote"]))
-        if self.flow.match.by_link and outcome.reason != Unanswered.code:
+        if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
             batch.settled.append(row.key)
 
     def _recover(self, decisions: list[Decision]) -> list[Decision]:
