@@ -259,7 +259,10 @@ def status(connection: str | None, json_: bool) -> None:
         project, store = _project(name)
         rows += status.rows(project, store)
         store.close()
-    click.echo(report.as_json(rows) if json_ else report.table([list(row.values()) for row in rows], list(rows[0])))
+    heads = [name.replace("_", " ").upper() for name in rows[0]]
+    click.echo(
+        report.as_json(rows) if json_ else report.table([[at or "-" for at in row.values()] for row in rows], heads)
+    )
 
 
 @main.command()

@@ -11,7 +11,7 @@ from connector.state import Store
 
 
 def rows(project: Project, store: Store, now: datetime | None = None) -> list[dict[str, Any]]:
-    """connection, object, direction, in_effect, latest, next, last: as `connector status` prints them."""
+    """Of each object: connection, object, direction, in_effect, latest, next, last_run; None where there is nothing."""
     now = now or datetime.now(UTC)
     every = plan.every(project.mapping, project.connection)
     scheduled = plan.scheduled(project.mapping, project.connection)
@@ -25,15 +25,15 @@ def rows(project: Project, store: Store, now: datetime | None = None) -> list[di
         counts = ", ".join(f"{n} {word}" for word, n in (run or {}).get("counts", {}).items() if n and word != "read")
         made.append(
             {
-                "CONNECTION": project.name,
-                "OBJECT": name,
-                "DIRECTION": rules.direction,
-                "IN EFFECT": {(True, False): "pull", (False, True): "push", (True, True): "both"}.get(
+                "connection": project.name,
+                "object": name,
+                "direction": rules.direction,
+                "in_effect": {(True, False): "pull", (False, True): "push", (True, True): "both"}.get(
                     (way.pull, way.push), f"nothing ({way.decided})"
                 ),
-                "LATEST": canon.text(stream.started.replace(microsecond=0)) if stream.started else "-",
-                "NEXT": canon.text(due.replace(microsecond=0)) if due else "-",
-                "LAST RUN": f"{run['status']}: {counts or run['error'] or 'nothing changed'}" if run else "never",
+                "latest": canon.text(stream.started.replace(microsecond=0)) if stream.started else None,
+                "next": canon.text(due.replace(microsecond=0)) if due else None,
+                "last_run": f"{run['status']}: {counts or run['error'] or 'nothing changed'}" if run else "never",
             }
         )
     return made
