@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 findings or failed records, 2 could not run, 3 our own bug
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -316,9 +317,7 @@ def schema(markdown: bool) -> None:
 
         click.echo(reference.markdown(spec.grammar()), nl=False)
     else:
-        from connector import report  # noqa: PLC0415
-
-        click.echo(report.as_json(spec.grammar()))
+        click.echo(json.dumps(spec.grammar(), indent=2, ensure_ascii=False))
 
 
 @main.command(name="sandbox")
