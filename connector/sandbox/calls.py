@@ -28,6 +28,9 @@ class Reply:
     status: int
     text: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    data: bytes | None = None  # instead of a text
+    wire: str | None = None  # as in Trace
+    seconds: float = 0
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Trace:
     """What one HTTP request as a whole must remember, however many subrequests it has."""
 
     hang_up: bool = False
+    wire: str | None = None  # what happens to the answer on its way: truncated, truncated_chunks, trickled
+    seconds: float = 0
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,15 @@ class Call:
     body: bytes
     session: Session
     trace: Trace
+    inner: bool = False
 
     @property
     def base(self) -> str:
         return f"/services/data/v{self.version}"
+
+    @property
+    def path(self) -> str:
+        return "/".join([self.base, *self.segments])
 
     def json(self) -> dict[str, Any]:
         kind = self.headers.get("content-type", "application/json")
@@ -86,6 +96,8 @@ _OTHER_BODIES = {
 
 
 def refusal(error: ApiError) -> Reply:
+    if error.page is not None:
+        return Reply(error.status, error.page, {"Content-Type": "text/html;charset=UTF-8"})
     if error.status in _OTHER_BODIES:
         text, headers = _OTHER_BODIES[error.status]
         return Reply(error.status, text, headers)

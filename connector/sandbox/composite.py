@@ -1,24 +1,22 @@
-"""Many in one call: /composite (subrequests, billed once) and /composite/sobjects (collections of records). Section 1.7."""
+"""Many subrequests in one call: /composite and /composite/graph, with references between them, billed once (1.7)."""
 
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connector.sandbox import ids
-from connector.sandbox.calls import Call, Reply, dumped, reply
+from connector.sandbox.calls import Call, Reply, dumped
+from connector.sandbox.collection import listed
 from connector.sandbox.errors import ApiError, bad_json
 from connector.sandbox.org import Org
-from connector.sandbox.records import Several
-from connector.sandbox.schema import Object
 from connector.sandbox.urls import resource, split_url
 
 MAX_SUBREQUESTS = 25
 MAX_QUERIES = 5
-MAX_RECORDS = 200
-MAX_CHUNKS = 10
+MAX_NODES, MAX_GRAPHS = 500, 75  # [U] the second one
 _REFERENCE = re.compile(r"@\{(\w+)((?:\[\d+\]|\.\w+)*)\}", re.ASCII)
 _HEAVY = re.compile(r"/services/data/v[\d.]+/(?:query|queryAll|composite/sobjects)(?:/.*)?", re.DOTALL)
+_COLLECTION = re.compile(r"/services/data/v[\d.]+/composite/sobjects(?:/.*)?", re.DOTALL)
 _INHERITED = ("sforce-query-options",)  # [U] whether a subrequest takes it from the outer request
 _STEP = re.compile(r"\[(\d+)\]|\.(\w+)", re.ASCII)
 
@@ -30,23 +28,73 @@ Perform = Callable[[Org, Call], Reply]
 
 def composite(org: Org, call: Call, perform: Perform) -> Reply:
     body = call.json()
-    entries = [_entry(entry) for entry in _list(body, "compositeRequest")]
+    entries = [_entry(entry) for entry in listed(body, "compositeRequest")]
     _limits(entries)
+    results, _ = _run(org, call, entries, every=body.get("allOrNone") is True, perform=perform)
+    return Reply(200, f'{{"compositeResponse":[{",".join(map(_written, results))}]}}')
+
+
+def graph(org: Org, call: Call, perform: Perform) -> Reply:
+    """Each graph is all or none for itself; the answer is 200 whatever becomes of them."""
+    graphs = listed(call.json(), "graphs")
+    if not all(isinstance(each, dict) and isinstance(each.get("graphId"), str) for each in graphs):
+        raise bad_json("A graph needs graphId and compositeRequest")  # [U] sentence
+    entries = [[_entry(entry) for entry in listed(each, "compositeRequest")] for each in graphs]
+    if sum(map(len, entries)) > MAX_NODES or len(graphs) > MAX_GRAPHS:
+        raise ApiError(400, "LIMIT_EXCEEDED", f"A call holds at most {MAX_GRAPHS} graphs and {MAX_NODES} nodes")  # [U]
+    answers = []
+    for each, own in zip(graphs, entries, strict=True):
+        _unique(own)
+        results, good = _run(org, call, own, every=True, perform=perform)
+        response = f'{{"compositeResponse":[{",".join(map(_written, results))}]}}'
+        answers.append(
+            f'{{"graphId":{dumped(each["graphId"])},"graphResponse":{response},"isSuccessful":{dumped(good)}}}'
+        )
+    return Reply(200, f'{{"graphs":[{",".join(answers)}]}}')
+
+
+def _run(
+    org: Org, call: Call, entries: list[dict[str, Any]], *, every: bool, perform: Perform
+) -> tuple[list[dict[str, Any]], bool]:
+    """One after the other. With allOrNone the first failure ends it: that one keeps its error, all others are undone."""
     results: list[dict[str, Any]] = []
-    every = body.get("allOrNone") is True
     answered: dict[str, str] = {}  # as text: a page of records is parsed only where something refers to it
+    good = True
     with org.store.transaction() as work:
         for entry in entries:
-            result = _subrequest(org, call, entry, answered, perform)
+            result = _subrequest(org, call, _overridden(entry) if every else entry, answered, perform)
             results.append(result)
             if result["httpStatusCode"] < 300:
                 answered[entry["referenceId"]] = result["body"]
-        failed = [place for place, result in enumerate(results) if result["httpStatusCode"] >= 400]
-        work.undo = every and bool(failed)
-    if work.undo:  # the one that failed keeps its error, all others are reported as undone
-        results = [result if place == failed[0] else _halted(result) for place, result in enumerate(results)]
-    listed = ",".join(_written(result) for result in results)
-    return Reply(200, f'{{"compositeResponse":[{listed}]}}')
+            if _failed(entry, result):
+                good = False
+                if every:
+                    work.undo = True
+                    break
+    if work.undo:
+        rest = [_result(entry, Reply(400)) for entry in entries[len(results) :]]
+        results = [*map(_halted, results[:-1]), results[-1], *map(_halted, rest)]
+    return results, good
+
+
+def _overridden(entry: dict[str, Any]) -> dict[str, Any]:
+    """The outer allOrNone counts, not that of a collection inside."""
+    path, mark, query = entry["url"].partition("?")
+    if not _COLLECTION.fullmatch(path):
+        return entry
+    if entry["method"].upper() == "DELETE":
+        return {**entry, "url": f"{path}?{query}{'&' if mark else ''}allOrNone=true"}
+    return {**entry, "body": {**entry["body"], "allOrNone": True}} if isinstance(entry.get("body"), dict) else entry
+
+
+def _failed(entry: dict[str, Any], result: dict[str, Any]) -> bool:
+    """A collection has failed if any of its rows has, although its own status says 200."""
+    if result["httpStatusCode"] >= 400:
+        return True
+    if entry["method"].upper() == "GET" or not _COLLECTION.fullmatch(entry["url"].partition("?")[0]):
+        return False
+    rows = json.loads(result["body"])
+    return any(isinstance(row, dict) and row.get("success") is False for row in rows)
 
 
 def _entry(entry: Any) -> dict[str, Any]:
@@ -63,12 +111,16 @@ def _limits(entries: list[dict[str, Any]]) -> None:
     # The limits are documented, code and sentence of their errors are not [U].
     if len(entries) > MAX_SUBREQUESTS:
         raise ApiError(400, "LIMIT_EXCEEDED", f"A composite request holds at most {MAX_SUBREQUESTS} subrequests")
-    names = [entry["referenceId"] for entry in entries]
-    if len(set(names)) < len(names):
-        raise ApiError(400, "INVALID_INPUT", "referenceId must be unique in a composite request")
+    _unique(entries)
     heavy = sum(1 for entry in entries if _heavy(entry["url"]))
     if heavy > MAX_QUERIES:
         raise ApiError(400, "LIMIT_EXCEEDED", f"A composite request holds at most {MAX_QUERIES} queries or collections")
+
+
+def _unique(entries: list[dict[str, Any]]) -> None:
+    names = [entry["referenceId"] for entry in entries]
+    if len(set(names)) < len(names):
+        raise ApiError(400, "INVALID_INPUT", "referenceId must be unique in a composite request")
 
 
 def _heavy(url: str) -> bool:
@@ -87,7 +139,8 @@ def _subrequest(
         return _result(entry, Reply(refused.status, dumped(refused.body())))
     content = b"" if body is None else dumped(body).encode("utf-8", "surrogatepass")
     headers = {key: call.headers[key] for key in _INHERITED if key in call.headers} | entry["httpHeaders"]
-    inner = Call(entry["method"].upper(), version, segments, query, headers, content, call.session, call.trace)
+    method = query.get("_HttpMethod", entry["method"]) if entry["method"].upper() == "POST" else entry["method"]
+    inner = Call(method.upper(), version, segments, query, headers, content, call.session, call.trace, inner=True)
     return _result(entry, perform(org, inner))
 
 
@@ -157,123 +210,3 @@ def only_reads(call: Call) -> bool:
         return True
     listed = entries if isinstance(entries, list) else []
     return all(isinstance(entry, dict) and str(entry.get("method")).upper() == "GET" for entry in listed)
-
-
-# -- collections
-
-
-def create_records(org: Org, call: Call) -> Reply:
-    def create(given: dict[str, Any]) -> str:
-        return org.records.create(_typed(org, given), given, org.now())
-
-    return _collection(org, call, create)
-
-
-def update_records(org: Org, call: Call) -> Reply:
-    return _collection(org, call, lambda given: update(org, given))
-
-
-def update(org: Org, given: dict[str, Any]) -> str:
-    shape = _typed(org, given)
-    key = next((key for key in given if key.lower() == "id"), None)
-    if key is None:
-        raise ApiError(400, "MISSING_ARGUMENT", "Id not specified in an update call", ("Id",))  # [U] sentence
-    id18 = ids.canonical(given[key]) if isinstance(given[key], str) else None
-    if id18 is None or not id18.startswith(shape.prefix):
-        message = f"{shape.label} ID: id value of incorrect type: {given[key]}"  # [U] sentence
-        raise ApiError(400, "MALFORMED_ID", message, ("Id",))
-    if not org.store.exists(shape, id18):
-        raise ApiError(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
-    org.records.update(shape, id18, {name: value for name, value in given.items() if name != key}, org.now())
-    return id18
-
-
-def upsert_records(org: Org, call: Call, name: str, field: str) -> Reply:
-    """By external id; by Id, a record without one is made."""
-
-    def upsert(given: dict[str, Any]) -> tuple[str, bool]:
-        shape = _typed(org, given)
-        if shape is not org.schema.object(name):
-            message = f"The records of this call are of type {name}"  # [U] sentence
-            raise ApiError(400, "INVALID_TYPE", message)
-        key = next((key for key in given if key.lower() == field.lower()), None)
-        rest = {other: value for other, value in given.items() if other != key}
-        value = given[key] if key else None
-        if field.lower() == "id":
-            return (update(org, given), False) if value else (org.records.create(shape, rest, org.now()), True)
-        if value in (None, ""):
-            raise ApiError(400, "MISSING_ARGUMENT", f"{field} not specified", (field,))  # [U] sentence
-        try:
-            return org.records.upsert(shape, field, value, rest, org.now())
-        except Several as several:
-            message = f"{field}: more than one record found for external id field: [{', '.join(several.ids)}]"
-            raise ApiError(400, "DUPLICATE_EXTERNAL_ID", message, (field,)) from None  # [U] code and sentence
-
-    return _collection(org, call, upsert)
-
-
-def _collection(org: Org, call: Call, save: Callable[[dict[str, Any]], str | tuple[str, bool]]) -> Reply:
-    body = call.json()
-    records = _list(body, "records")
-    if len(records) > MAX_RECORDS:
-        message = f"record limit reached. cannot submit more than {MAX_RECORDS} records into this call"
-        raise ApiError(400, "EXCEEDED_ID_LIMIT", message)  # [U] code and sentence as commonly seen
-    if not all(isinstance(record, dict) for record in records):
-        raise bad_json("records is a list of objects")  # [U] sentence
-    if _chunks(records) > MAX_CHUNKS:
-        raise ApiError(400, "LIMIT_EXCEEDED", f"more than {MAX_CHUNKS} chunks of one type")  # [U] code and sentence
-    every = body.get("allOrNone") is True
-    with org.store.transaction() as work:
-        results = [_saved(org, record, save) for record in records]
-        work.undo = every and not all(result["success"] for result in results)
-    if work.undo:
-        results = [_undone() if result["success"] else result for result in results]
-    return reply(200, results)
-
-
-def _saved(
-    org: Org, record: dict[str, Any], save: Callable[[dict[str, Any]], str | tuple[str, bool]]
-) -> dict[str, Any]:
-    try:
-        with org.store.transaction():
-            saved = save(record)
-            made, created = (saved, {}) if isinstance(saved, str) else (saved[0], {"created": saved[1]})
-            return {"id": made, "success": True, "errors": [], **created}
-    except ApiError as refused:
-        if refused.code in ("JSON_PARSER_ERROR", "NOT_IMPLEMENTED_IN_SANDBOX"):
-            raise  # the body as a whole does not parse [U], or cannot be answered
-        return {"success": False, "errors": [refused.row()]}
-
-
-def _undone() -> dict[str, Any]:
-    message = "Record rolled back because not all records were valid and the request was using AllOrNone header"
-    code = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
-    return {"success": False, "errors": [{"statusCode": code, "message": message, "fields": []}]}
-
-
-def _typed(org: Org, record: Mapping[str, Any]) -> Object:
-    name = type_name(record)
-    if not name:
-        raise ApiError(400, "INVALID_TYPE", "Must send a concrete entity type.")  # [U]
-    shape = org.schema.object(name)
-    if shape is None:
-        raise ApiError(400, "INVALID_TYPE", f"sObject type '{name}' is not supported.")  # [U]
-    return shape
-
-
-def type_name(record: Mapping[str, Any]) -> str:
-    attributes = record.get("attributes")
-    name = attributes.get("type") if isinstance(attributes, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def _chunks(records: list[Mapping[str, Any]]) -> int:
-    names = [type_name(record).lower() for record in records]
-    return sum(1 for before, name in zip([None, *names], names, strict=False) if before != name)
-
-
-def _list(body: Mapping[str, Any], key: str) -> list[Any]:
-    found = body.get(key)
-    if not isinstance(found, list):
-        raise bad_json(f"{key} is required and must be a list")  # [U] sentence
-    return found

@@ -13,6 +13,7 @@ class ApiError(Exception):
     message: str
     fields: tuple[str, ...] | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    page: str | None = None  # HTML that comes instead
     more: dict[str, Any] = field(default_factory=dict)
 
     def body(self) -> list[dict[str, Any]]:

@@ -9,9 +9,8 @@ import queue
 import socket
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
@@ -22,14 +21,13 @@ from uvicorn.server import ServerState
 from connector.sandbox import control, rest
 from connector.sandbox.calls import Reply, Request, reply
 from connector.sandbox.conditional import http_date
+from connector.sandbox.delivery import Receive, Scope, Send, deliver, drop
 from connector.sandbox.errors import HangUp
+from connector.sandbox.files.multipart import is_multipart
 from connector.sandbox.org import Org
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 MAX_BODY = 50 * 1024 * 1024  # 1.9: a body without parts
+MAX_PARTS = 500 * 1024 * 1024  # 1.9 says 2 GB for a ContentVersion, 500 MB for the rest: here they are in memory
 MAX_URI = 16_384  # 1.6: the URI, and the URI with the headers
 _SMALL = 1_024
 _UNANSWERABLE = 1024 * 1024
@@ -44,13 +42,12 @@ def app(org: Org) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
         try:
             made = _too_long(scope) or await _made(org, scope, headers, await _body(receive, headers))
         except HangUp:
-            scope["state"]["hang_up"]()
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await drop(scope, receive, "hang_up")
             return
         except _BadBody as refused:
             made = reply(refused.status, [{"message": refused.message, "errorCode": refused.code}])
-        await (await run_in_threadpool(_response, org, made, headers))(scope, receive, send)
+        response = await run_in_threadpool(_response, org, made, headers)
+        await deliver(response, made.wire, made.seconds, scope, receive, send)
 
     return serve_one
 
@@ -68,9 +65,9 @@ async def _made(org: Org, scope: Scope, headers: dict[str, str], body: bytes) ->
 def _response(org: Org, made: Reply, asked: dict[str, str]) -> Response:
     headers = {"Date": http_date(org.now()), "Cache-Control": "no-cache,must-revalidate,max-age=0,no-store,private"}
     headers |= dict(made.headers)
-    if made.text is None:
+    if made.text is None and made.data is None:
         return Response(None, made.status, headers)
-    content = made.text.encode("utf-8", "replace")
+    content = (made.text or "").encode("utf-8", "replace") if made.data is None else made.data
     headers = {"Content-Type": "application/json;charset=UTF-8", "Vary": "Accept-Encoding", **headers}
     if "gzip" in asked.get("accept-encoding", "") and len(content) >= _SMALL:
         content = gzip.compress(content, 1, mtime=0)
@@ -89,13 +86,14 @@ class _BadBody(Exception):
 
 
 async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
+    most = MAX_PARTS if is_multipart(headers) else MAX_BODY
     parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise HangUp
         size += len(message.get("body", b""))
-        if size > MAX_BODY:
+        if size > most:
             raise _BadBody(413, "REQUEST_ENTITY_TOO_LARGE", "The request body is too large")  # [U]
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
@@ -136,7 +134,7 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         # asyncio does this only for sockets made with a protocol number; without it each answer waits 40 ms for an ACK.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.app_state = {**self.app_state, "hang_up": transport.abort}
+        self.app_state = {**self.app_state, "hang_up": transport.abort, "cut": transport.close}
 
 
 @contextmanager

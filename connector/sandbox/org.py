@@ -2,19 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connector.sandbox import access, ids, metadata, plans, tree
+from connector.sandbox import access, ids, metadata, plans, recycle, tree
 from connector.sandbox import rules as demands
 from connector.sandbox import users as accounts
 from connector.sandbox.billing import Billing
 from connector.sandbox.cursors import Cursors
 from connector.sandbox.faults import Fault, Faults, Status, Verb
+from connector.sandbox.files.makers import MAKERS
+from connector.sandbox.files.shapes import with_files
+from connector.sandbox.late import Late
 from connector.sandbox.metadata import recordtypes
 from connector.sandbox.oauth import apps
 from connector.sandbox.oauth.authorize import Authorizations, Consent
@@ -50,13 +54,15 @@ class Org:
         users: Iterable[Mapping[str, Any]] = (),
         api_bursts: int | None = None,
     ) -> None:
-        self.schema = schema(metadata.completed(shapes))
+        self.schema = schema(metadata.completed(with_files(shapes)))
         self.clock = clock or real_time
         self.frozen: datetime | None = None
         self.page_size = page_size
         self.origin = ""  # where the request at hand came to
         self.store = Store(self.schema, path)
         self.records = Records(self.schema, self.store)
+        self.records.makers = MAKERS
+        self.late = Late(self.schema, self.store)
         self.cursors = Cursors(self.store)
         named = {"sandbox": "sandbox"} if clients is None else clients
         self.sessions = Sessions({name: apps.client(name, given) for name, given in named.items()}, token_seconds)
@@ -96,21 +102,55 @@ class Org:
 
     # -- rows, as a fixture or a user in the UI
 
-    def load(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Insert or change rows with the ids and system fields given; the ids, in order."""
-        with self.store.transaction():
+    def load(self, rows: Iterable[Mapping[str, Any]], *, late: float | None = None) -> list[str]:
+        """Insert or change rows with the ids and system fields given; the ids, in order. With `late`, they are seen only
+        so many seconds from now, with the stamps of now."""
+        with self._writing(late):
             return self.records.load(rows, self.now())
 
-    def edit(self, object: str, id: str, fields: Mapping[str, Any]) -> None:  # noqa: A002  the words of the API
-        with self.store.transaction():
+    def edit(self, object: str, id: str, fields: Mapping[str, Any], *, late: float | None = None) -> None:  # noqa: A002  the words of the API
+        with self._writing(late):
             self.records.edit(object, id, fields, self.now())
 
-    def delete(self, object: str, id: str) -> None:  # noqa: A002
+    def delete(self, object: str, id: str, *, late: float | None = None) -> None:  # noqa: A002
+        with self._writing(late):
+            recycle.remove(self.records, object, id, self.now())
+
+    def undelete(self, object: str, id: str) -> None:  # noqa: A002
+        with self._writing(None):
+            recycle.undelete(self.records, object, id, self.now())
+
+    def merge(
+        self,
+        object: str,  # noqa: A002
+        master: str,
+        losers: Sequence[str],
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The losers' children become the master's, the losers go into the bin; the master takes the fields given."""
+        if isinstance(losers, str) or not isinstance(losers, Sequence):
+            raise ValueError("losers is a list of ids")  # noqa: TRY004  one kind of error
+        with self._writing(None):
+            recycle.merge(self.records, object, master, losers, self.now(), fields or {})
+
+    @contextmanager
+    def _writing(self, late: float | None) -> Iterator[None]:
+        self.settle()
         with self.store.transaction():
-            self.records.remove(object, id, self.now())
+            if late is None:
+                yield
+            else:
+                with self.late.hold(self.now() + timedelta(seconds=late)):
+                    yield
+
+    def settle(self) -> None:
+        """Let late commits be seen whose time has come."""
+        with self.store.lock:
+            self.late.settle(self.now())
 
     def rows(self, object: str) -> list[dict[str, Any]]:  # noqa: A002
         """Live rows in the order of their creation, every field, values as JSON shows them."""
+        self.settle()
         shape = self.records.known(object)
         select = tree.whole_row(shape.name, tuple(field.name for field in shape.fields if field.type in SHOWN))
         with self.store.transaction():
@@ -195,11 +235,22 @@ class Org:
         *,
         code: str | None = None,
         message: str | None = None,
+        path: str | None = None,
+        nth: int = 1,
+        rate: float = 1.0,
+        seed: int = 0,
+        seconds: float = 1.0,
+        body: str | None = None,
     ) -> None:
-        """The next `times` requests (None: all) that touch the object answer this status instead."""
+        """What happens to the next `times` requests (None: all) that touch the object and fit verb and path.
+
+        status: a number, or a word of faults.Named or faults.Wire. nth: the first one that is struck. rate and seed: struck
+        at random. seconds: how long a trickled answer takes, how much later a late write is seen. body: HTML to answer with.
+        """
         name = None if object is None else self.records.known(object).name
+        made = Fault(name, verb, status, times, code, message, path, nth, rate, seed, seconds, body)
         with self.store.lock:
-            self.faults.add(Fault(name, verb, status, times, code, message))
+            self.faults.add(made)
 
     def revoke_tokens(self) -> None:
         with self.store.lock:

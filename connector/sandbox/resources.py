@@ -2,9 +2,12 @@
 
 import re
 
-from connector.sandbox import conditional, describe, ids, plans, soql, tree
+from connector.sandbox import conditional, describe, ids, plans, recycle, soql, tree
 from connector.sandbox.calls import Call, Reply, dumped, reply
 from connector.sandbox.errors import ApiError, not_emulated, not_found
+from connector.sandbox.files import multipart
+from connector.sandbox.files.resources import blob, is_blob
+from connector.sandbox.files.restriction import restrict
 from connector.sandbox.org import Org
 from connector.sandbox.records import Several
 from connector.sandbox.schema import SHOWN, Object
@@ -61,7 +64,9 @@ def _query(org: Org, call: Call, *, deleted: bool) -> Reply:
     text = call.query.get("q", "")
     org.queries.append(text)
     context = org.context(text, call.version, deleted=deleted, page=_page(org, call))
-    plan = plans.plan(soql.parse(text), context)
+    select = soql.parse(text)
+    restrict(select)
+    plan = plans.plan(select, context)
     return Reply(200, org.cursors.run(plan, call.session.token, call.version))
 
 
@@ -83,7 +88,9 @@ def _page(org: Org, call: Call) -> int:
 
 def create(org: Org, call: Call, name: str) -> Reply:
     shape = known(org, name)
-    made = org.records.create(shape, call.json(), org.now())
+    parts = multipart.is_multipart(call.headers)
+    given = multipart.record(call.headers, call.body) if parts else call.json()
+    made = org.records.create(shape, given, org.now())
     location = {"Location": f"{call.base}/sobjects/{shape.name}/{made}"}
     return reply(201, {"id": made, "success": True, "errors": []}, location)
 
@@ -93,7 +100,7 @@ def retrieve(org: Org, call: Call, name: str, record_id: str) -> Reply:
     id18 = ids.canonical(record_id)
     if id18 is None:
         raise not_found()
-    names = _wanted(shape, call.query.get("fields"))
+    names = wanted(shape, call.query.get("fields"))
     select = tree.whole_row(shape.name, tuple(names), id18)
     plan = plans.plan(select, org.context("", call.version))
     numbers = list(org.store.numbers(plan.numbers, plan.parameters))
@@ -104,7 +111,7 @@ def retrieve(org: Org, call: Call, name: str, record_id: str) -> Reply:
     return conditional.row(call, shape, row, text)
 
 
-def _wanted(shape: Object, fields: str | None) -> list[str]:
+def wanted(shape: Object, fields: str | None) -> list[str]:
     if fields is None:
         return [field.name for field in shape.fields if field.type in SHOWN]
     names = []
@@ -130,7 +137,7 @@ def delete(org: Org, call: Call, name: str, record_id: str) -> Reply:
     shape = known(org, name)
     id18 = own_id(shape, record_id)
     _check_condition(org, call, shape, id18)
-    org.records.delete(shape, id18, org.now())
+    recycle.delete(org.records, shape, id18, org.now())
     return Reply(204)
 
 
@@ -146,6 +153,8 @@ def _check_condition(org: Org, call: Call, shape: Object, id18: str) -> None:
 
 def retrieve_by(org: Org, call: Call, name: str, field: str, value: str) -> Reply:
     shape = known(org, name)
+    if is_blob(shape, field, value):
+        return blob(org, call, shape, field, value)
     if ids.canonical(field):
         raise not_emulated(f"{value} of a record")
     _, found = org.records.find(shape, field, value)

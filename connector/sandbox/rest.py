@@ -6,12 +6,14 @@ The table is the surface. What Salesforce has and the org does not answers 501; 
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from connector.sandbox import composite, plans, resources, soql
+from connector.sandbox import batch, collection, composite, nested, plans, replication, resources, soql
 from connector.sandbox.calls import Call, Reply, Request, Trace, refusal, reply
 from connector.sandbox.errors import ApiError, HangUp, OAuthError, not_emulated, not_found
-from connector.sandbox.faults import Verb
+from connector.sandbox.faults import Fault, Verb
 from connector.sandbox.metadata import limits, recent, ui
 from connector.sandbox.oauth import authorize, grants, identity
 from connector.sandbox.org import Org
@@ -30,6 +32,7 @@ _NOTHING: frozenset[str] = frozenset()
 def answer(org: Org, request: Request) -> Reply:
     """Raises HangUp where the connection is to be dropped instead."""
     with org.store.lock:
+        org.settle()
         billed = org.billing.total
         try:
             made = _answer(org, request)
@@ -45,7 +48,7 @@ def answer(org: Org, request: Request) -> Reply:
 def _answer(org: Org, request: Request) -> Reply:
     path = request.path.removesuffix("/")
     if path in _OPEN:
-        return _OPEN[path](org, request)
+        return _open(org, request, _OPEN[path])
     if path.startswith("/id/"):
         return identity.identity(org, request)
     if path.startswith(("/services/Soap", "/services/async", "/services/oauth2", "/services/apexrest")):
@@ -68,8 +71,8 @@ def _answer(org: Org, request: Request) -> Reply:
         made = refusal(refused)
     if trace.hang_up:
         raise HangUp
-    usage = org.billing.header(org.now(), session.client)
-    return Reply(made.status, _pretty(request, made), {**made.headers, **usage})
+    headers = {**made.headers, **org.billing.header(org.now(), session.client)}
+    return Reply(made.status, _pretty(request, made), headers, made.data, trace.wire, trace.seconds)
 
 
 def _pretty(request: Request, made: Reply) -> str | None:
@@ -83,11 +86,11 @@ def perform(org: Org, call: Call) -> Reply:
     try:
         org = org.seen_by(call.session, allow_duplicates=_allows_duplicates(call))
         route, arguments = _match(call)
-        fault = org.faults.take(route.touches(org, call, *arguments), _verb(call))
+        touched, rows = route.touches(org, call, *arguments), False if route.rows else None
+        fault = org.faults.take(touched, _verb(call), call.path, rows=rows)
         if fault is not None:
-            fault.strike()  # raises, unless only the reply is to be lost
-            call.trace.hang_up = True
-        with org.store.transaction():
+            fault.strike(call.trace)  # raises, unless something happens to the write or to the answer only
+        with org.store.transaction(), _held(org, fault):
             return route.handler(org, call, *arguments)
     except ApiError as refused:
         return refusal(refused)
@@ -97,6 +100,12 @@ def perform(org: Org, call: Call) -> Reply:
         log.exception("the sandbox org failed on %s %s", call.method, "/".join(call.segments))
         message = "An unexpected error occurred"
         return refusal(ApiError(500, "UNKNOWN_EXCEPTION", message))
+
+
+def _held(org: Org, fault: Fault | None) -> AbstractContextManager[None]:
+    if fault is None or fault.status != "late":
+        return nullcontext()
+    return org.late.hold(org.now() + timedelta(seconds=fault.seconds))
 
 
 def _allows_duplicates(call: Call) -> bool:
@@ -110,6 +119,18 @@ def _verb(call: Call) -> Verb:
 
 
 # -- without a bill
+
+
+def _open(org: Org, request: Request, handler: Callable[[Org, Request], Reply]) -> Reply:
+    """Faults come here only if they are asked for by path, or every sign-in of a test would use one up."""
+    verb: Verb = "read" if request.method in ("GET", "HEAD") else "write"
+    fault, trace = org.faults.take(_NOTHING, verb, request.path, named=True), Trace()
+    if fault is not None:
+        fault.strike(trace)
+    made = handler(org, request)
+    if trace.hang_up:
+        raise HangUp
+    return replace(made, wire=trace.wire, seconds=trace.seconds)
 
 
 def _token(org: Org, request: Request) -> Reply:
@@ -177,8 +198,13 @@ def _collected(org: Org, call: Call, *_: str) -> frozenset[str]:
     except ApiError:
         return _NOTHING
     listed = records if isinstance(records, list) else []
-    names = {composite.type_name(record) for record in listed if isinstance(record, dict)}
+    names = {collection.type_name(record) for record in listed if isinstance(record, dict)}
     return frozenset(shape.name for name in names if (shape := org.schema.object(name)))
+
+
+def _listed(org: Org, call: Call) -> frozenset[str]:
+    shapes = (org.schema.by_prefix.get(each.strip()[:3]) for each in call.query.get("ids", "").split(","))
+    return frozenset(shape.name for shape in shapes if shape)
 
 
 # -- the surface
@@ -190,14 +216,16 @@ class Route:
     pattern: tuple[str, ...]  # {} stands for any one segment
     handler: Handler
     touches: Touches = _no_object
+    rows: bool = False  # a collection: faults of a row are told of the row
 
 
-def _route(method: str, path: str, handler: Handler, touches: Touches = _no_object) -> Route:
-    return Route(method, tuple(path.split("/")) if path else (), handler, touches)
+def _route(method: str, path: str, handler: Handler, touches: Touches = _no_object, *, rows: bool = False) -> Route:
+    return Route(method, tuple(path.split("/")) if path else (), handler, touches, rows)
 
 
-def _composite(org: Org, call: Call) -> Reply:
-    return composite.composite(org, call, perform)
+def _performing(handler: Callable[[Org, Call, Callable[[Org, Call], Reply]], Reply]) -> Handler:
+    """A resource whose parts are requests of their own."""
+    return lambda org, call: handler(org, call, perform)
 
 
 ROUTES = (
@@ -221,10 +249,18 @@ ROUTES = (
     _route("GET", "query/{}", resources.query_more, _followed),
     _route("GET", "queryAll", resources.query_all, _queried),
     _route("GET", "queryAll/{}", resources.query_more, _followed),
-    _route("POST", "composite", _composite),
-    _route("POST", "composite/sobjects", composite.create_records, _collected),
-    _route("PATCH", "composite/sobjects", composite.update_records, _collected),
-    _route("PATCH", "composite/sobjects/{}/{}", composite.upsert_records, _collected),
+    _route("GET", "sobjects/{}/updated", replication.updated, _named),
+    _route("GET", "sobjects/{}/deleted", replication.deleted, _named),
+    _route("POST", "composite", _performing(composite.composite)),
+    _route("POST", "composite/batch", _performing(batch.batch)),
+    _route("POST", "composite/graph", _performing(composite.graph)),
+    _route("POST", "composite/tree/{}", nested.create_tree, _named),
+    _route("POST", "composite/sobjects", collection.create_records, _collected, rows=True),
+    _route("PATCH", "composite/sobjects", collection.update_records, _collected, rows=True),
+    _route("DELETE", "composite/sobjects", collection.delete_records, _listed, rows=True),
+    _route("PATCH", "composite/sobjects/{}/{}", collection.upsert_records, _collected, rows=True),
+    _route("GET", "composite/sobjects/{}", collection.retrieve_records, _named),
+    _route("POST", "composite/sobjects/{}", collection.retrieve_records, _named),
 )
 
 # Salesforce has these beside the routes above, the org does not; * is any method.
@@ -233,15 +269,8 @@ MISSING = tuple(
     for method, path in (
         ("GET", "composite"),
         ("GET", "composite/sobjects"),
-        ("DELETE", "composite/sobjects"),
-        ("GET", "composite/sobjects/{}"),
-        ("POST", "composite/sobjects/{}"),
         ("DELETE", "sobjects/{}/{}/{}"),
-        *(("*", f"composite/{name}") for name in ("batch", "graph", "tree/{}")),
-        *(
-            ("*", f"sobjects/{{}}/{name}")
-            for name in ("updated", "deleted", "listviews", "quickActions", "describe/{}")
-        ),
+        *(("*", f"sobjects/{{}}/{name}") for name in ("listviews", "quickActions", "describe/{}")),
     )
 )
 _MISSING_ROOTS = words(

@@ -90,6 +90,11 @@ class Object:
         """The fields that have a column; compound ones are put together from their parts."""
         return tuple(field for field in self.fields if field.type in STORED)
 
+    @cached_property
+    def blobs(self) -> frozenset[str]:
+        """The fields whose bytes lie beside the row."""
+        return frozenset(field.name for field in self.fields if field.type == "base64")
+
     @property
     def custom(self) -> bool:
         return self.name.endswith("__c")
@@ -115,7 +120,11 @@ class Schema:
 
     @cached_property
     def by_prefix(self) -> dict[str, Object]:
-        return {shape.prefix: shape for shape in self.objects.values() if shape.prefix}
+        found: dict[str, Object] = {}
+        for shape in self.objects.values():
+            if shape.prefix:
+                found.setdefault(shape.prefix, shape)  # a ContentNote has the id of its ContentDocument
+        return found
 
 
 def schema(shapes: Iterable[Mapping[str, Any]]) -> Schema:

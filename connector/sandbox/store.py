@@ -4,6 +4,7 @@ Column "#" is the row number: it orders rows by creation, makes new ids and is w
 One connection behind one lock: SQLite does the work outside Python, and one writer is what makes answers reproducible.
 """
 
+import base64
 import json
 import os
 import sqlite3
@@ -31,6 +32,7 @@ class Store:
         self.depth = 0
         self.overflow: Callable[[int, str], str] = _no_overflow
         self.children = 0  # that the record being written holds
+        self.before: dict[tuple[str, str], Row | None] | None = None  # how the rows of a late commit were
         if path is not None:  # rows may be personal: the file is its owner's, whatever the umask says
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
@@ -42,6 +44,8 @@ class Store:
         self.connection.execute("PRAGMA synchronous = NORMAL")
         with self.transaction():
             self.connection.execute('CREATE TABLE IF NOT EXISTS "#meta" (key TEXT PRIMARY KEY, value TEXT)')
+            key = "id TEXT, field TEXT, data BLOB, PRIMARY KEY (id, field)"
+            self.connection.execute(f'CREATE TABLE IF NOT EXISTS "#blobs" ({key})')
             for shape in schema.objects.values():
                 self._table(shape)
 
@@ -120,6 +124,12 @@ class Store:
         sql = f'SELECT "Id" FROM "{shape.name}" WHERE {_key(field)} = ? {live} ORDER BY "#"'
         return [row[0] for row in self.connection.execute(sql, (wanted,))]
 
+    def places(self, shape: Object, wanted: Sequence[str | None]) -> list[tuple[str, int]]:
+        """(id, row number) of the live rows among these."""
+        live = "AND \"IsDeleted\" = 'false'" if shape.deletable else ""
+        sql = f'SELECT "Id", "#" FROM "{shape.name}" WHERE "Id" IN (SELECT value FROM json_each(?)) {live}'
+        return self.connection.execute(sql, (json.dumps(wanted),)).fetchall()
+
     def count(self, shape: Object) -> int:
         """Live rows."""
         live = "WHERE \"IsDeleted\" = 'false'" if shape.deletable else ""
@@ -134,15 +144,55 @@ class Store:
         sql = f'SELECT {listed} FROM "{shape.name}" WHERE "LastModifiedById" = ? {live} {order}'
         return [dict(zip(names, row, strict=True)) for row in self.connection.execute(sql, (user, most))]
 
+    def where(self, shape: Object, wanted: Mapping[str, str]) -> list[str]:
+        """Ids of the rows with these stored values, by creation."""
+        known = " AND ".join(f'"{name}" = ?' for name in wanted)
+        sql = f'SELECT "Id" FROM "{shape.name}" WHERE {known} ORDER BY "#"'
+        return [row[0] for row in self.connection.execute(sql, tuple(wanted.values()))]
+
+    def between(self, shape: Object, start: str, end: str, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
+        """(id, stamp) of the rows whose stamp lies between these two, both included."""
+        known = "".join(f' AND "{name}" = ?' for name in wanted)
+        sql = (
+            f'SELECT "Id", "SystemModstamp" FROM "{shape.name}" WHERE "SystemModstamp" BETWEEN ? AND ?{known} '
+            'ORDER BY "SystemModstamp", "Id"'
+        )
+        return self.connection.execute(sql, (start, end, *wanted.values())).fetchall()
+
     def insert(self, shape: Object, row: Mapping[str, str | None]) -> None:
-        listed = ", ".join(f'"{name}"' for name in row)
-        marks = ", ".join("?" * len(row))
-        self.connection.execute(f'INSERT INTO "{shape.name}" ({listed}) VALUES ({marks})', tuple(row.values()))
+        id18 = row["Id"] or ""
+        if self.before is not None:
+            self.before[shape.name, id18] = None
+        columns = self._without_blobs(shape, id18, row)
+        listed = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        self.connection.execute(f'INSERT INTO "{shape.name}" ({listed}) VALUES ({marks})', tuple(columns.values()))
 
     def update(self, shape: Object, id18: str, row: Mapping[str, str | None]) -> None:
-        if row:
-            listed = ", ".join(f'"{name}" = ?' for name in row)
-            self.connection.execute(f'UPDATE "{shape.name}" SET {listed} WHERE "Id" = ?', (*row.values(), id18))
+        if self.before is not None:
+            self.before.setdefault((shape.name, id18), self.get(shape, id18))
+        columns = self._without_blobs(shape, id18, row)
+        if columns:
+            listed = ", ".join(f'"{name}" = ?' for name in columns)
+            self.connection.execute(f'UPDATE "{shape.name}" SET {listed} WHERE "Id" = ?', (*columns.values(), id18))
+
+    def remove(self, shape: Object, id18: str) -> None:
+        self.connection.execute(f'DELETE FROM "{shape.name}" WHERE "Id" = ?', (id18,))
+
+    # -- bytes, which lie beside the rows
+
+    def _without_blobs(self, shape: Object, id18: str, row: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        """The row's columns; what it holds of base64 is kept as bytes."""
+        given = [name for name in shape.blobs if name in row]
+        for name in given:
+            data = base64.b64decode(row[name] or "")
+            self.connection.execute('INSERT OR REPLACE INTO "#blobs" VALUES (?, ?, ?)', (id18, name, data))
+        return {name: value for name, value in row.items() if name not in shape.blobs} if given else row
+
+    def blob(self, id18: str, name: str) -> bytes:
+        sql = 'SELECT data FROM "#blobs" WHERE id = ? AND field = ?'
+        row = self.connection.execute(sql, (id18, name)).fetchone()
+        return b"" if row is None else bytes(row[0])
 
     # -- queries
 

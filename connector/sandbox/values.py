@@ -4,6 +4,7 @@ Stored form: text as it is; numbers and booleans as their JSON; ids with 18 char
 (UTC, milliseconds), so that they sort and compare as text. NULL is null. Section 2.3 lists the JSON forms.
 """
 
+import base64
 import json
 import math
 import re
@@ -127,6 +128,18 @@ def _id(field: Field, value: Any) -> str:
     return found
 
 
+def _base64(field: Field, value: Any) -> str:
+    """White space in it is allowed, as in a MIME body; anything else is not base64."""
+    text = "".join(value.split()) if isinstance(value, str) else None
+    try:
+        base64.b64decode(text or "", validate=True)
+    except ValueError:
+        text = None
+    if text is None:
+        raise _undeserializable("base64Binary", field, value)
+    return text
+
+
 _ACCEPT: dict[str, Callable[[Field, Any], str]] = {
     "text": _text,
     "number": _number,
@@ -134,6 +147,7 @@ _ACCEPT: dict[str, Callable[[Field, Any], str]] = {
     "date": _date,
     "datetime": _datetime,
     "id": _id,
+    "base64": _base64,
 }
 
 _TOKENS: tuple[tuple[type, str], ...] = (
@@ -150,7 +164,7 @@ def _undeserializable(wanted: str, field: Field, value: Any) -> ApiError:
     # [U] the sentence as commonly seen (1.5), without its line and column
     token = next(name for kind, name in _TOKENS if isinstance(value, kind))
     token = "VALUE_FALSE" if value is False else token
-    shown = "{" if isinstance(value, dict) else "[" if isinstance(value, list) else value
+    shown = "{" if isinstance(value, dict) else "[" if isinstance(value, list) else str(value)[:80]
     return bad_json(
         f"Cannot deserialize instance of {wanted} from {token} value {shown} or request may be missing a required "
         f"field: {field.name}"
