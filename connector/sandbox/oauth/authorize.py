@@ -100,7 +100,8 @@ def _asked(org: "Org", given: Mapping[str, str]) -> Reply:
 def _approval(client: Client, callback: str, given: Mapping[str, str], ends: datetime) -> Approval:
     if given.get("response_type") != "code" or "authorization_code" not in client.flows:
         raise OAuthError("unsupported_response_type", "response type not supported")  # [U] description
-    challenge, method = given.get("code_challenge"), given.get("code_challenge_method")
+    # [U] Without a method it is S256, the only one: a client that Salesforce itself maintains sends none.
+    challenge, method = given.get("code_challenge"), given.get("code_challenge_method", "S256")
     if challenge is None and client.pkce:
         raise OAuthError("invalid_request", "missing required code challenge")  # [U] description
     if challenge is not None and (method != "S256" or len(challenge) != _CHALLENGE):

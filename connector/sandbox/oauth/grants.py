@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCES = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
+SHORTEST_VERIFIER, LONGEST_VERIFIER = (
+    43,
+    171,
+)  # [U] 128 are said; 128 random bytes in BASE64URL, as clients send them, are 171
 LONGEST_ASSERTION = 5 * 60  # seconds; about three minutes are documented, clocks differ [U]
 _NOT_EMULATED = frozenset(
     {
@@ -206,7 +210,7 @@ def active(org: "Org", user: User) -> User:
 
 
 def _proves(verifier: str, challenge: str) -> bool:
-    if not 43 <= len(verifier) <= 128:
+    if not SHORTEST_VERIFIER <= len(verifier) <= LONGEST_VERIFIER:
         return False
     digest = hashlib.sha256(verifier.encode("utf-8", "replace")).digest()
     return hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"="), challenge.encode("utf-8", "replace"))
