@@ -123,6 +123,27 @@ def delete(object_name: str, record_id: str, url: str) -> None:
     click.echo(f"deleted {object_name} {record_id}")
 
 
+@sandbox.command()
+@click.argument("object_name", metavar="OBJECT")
+@click.argument("record_id", metavar="ID")
+@_URL
+def undelete(object_name: str, record_id: str, url: str) -> None:
+    """Take a row out of the recycle bin, with the rows that went there with it."""
+    _post(url, "undelete", {"object": object_name, "id": record_id})
+    click.echo(f"undeleted {object_name} {record_id}")
+
+
+@sandbox.command()
+@click.argument("object_name", metavar="OBJECT")
+@click.argument("master", metavar="MASTER")
+@click.argument("losers", metavar="LOSER...", nargs=-1, required=True)
+@_URL
+def merge(object_name: str, master: str, losers: tuple[str, ...], url: str) -> None:
+    """Merge one or two rows into another: their children become its children, they go into the bin."""
+    _post(url, "merge", {"object": object_name, "master": master, "losers": losers})
+    click.echo(f"merged {', '.join(losers)} into {object_name} {master}")
+
+
 def _post(url: str, verb: str, body: Mapping[str, Any]) -> None:
     if not url.startswith(("http://", "https://")):
         raise click.UsageError(f"{url} is not the url of an org")

@@ -50,16 +50,26 @@ def _is_loopback(client: str | None) -> bool:
 
 
 def _load(org: Org, body: Body, _: str) -> Any:
-    return {"ids": org.load(body["rows"])}
+    return {"ids": org.load(body["rows"], late=body.get("late"))}
 
 
 def _edit(org: Org, body: Body, _: str) -> Any:
-    org.edit(body["object"], body["id"], body["fields"])
+    org.edit(body["object"], body["id"], body["fields"], late=body.get("late"))
     return {"ok": True}
 
 
 def _delete(org: Org, body: Body, _: str) -> Any:
-    org.delete(body["object"], body["id"])
+    org.delete(body["object"], body["id"], late=body.get("late"))
+    return {"ok": True}
+
+
+def _undelete(org: Org, body: Body, _: str) -> Any:
+    org.undelete(body["object"], body["id"])
+    return {"ok": True}
+
+
+def _merge(org: Org, body: Body, _: str) -> Any:
+    org.merge(body["object"], body["master"], body["losers"], body.get("fields"))
     return {"ok": True}
 
 
@@ -116,6 +126,8 @@ _VERBS: dict[tuple[str, str, bool], Callable[[Org, Body, str], Any]] = {
     ("POST", "load", False): _load,
     ("POST", "edit", False): _edit,
     ("POST", "delete", False): _delete,
+    ("POST", "undelete", False): _undelete,
+    ("POST", "merge", False): _merge,
     ("POST", "fault", False): _fault,
     ("POST", "clock", False): _clock,
     ("POST", "revoke", False): _revoke,
