@@ -64,8 +64,9 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
           validations: [{condition: "AnnualRevenue < `0`", message: No debts, field: AnnualRevenue}]
           duplicates: [{fields: [Name, Phone], allow: true}]
           locks: {001000000000001AAA: 2}
-      faults:                    # the next requests that touch an object; a status, lost_reply or timeout
+      faults:                    # the next requests that touch an object, or at random by a seed
         - {object: Account, verb: read, status: 503, times: 2}
+        - {verb: write, status: lock_row, rate: 0.1, seed: 7, times: null}
       org: {page_size: 2000, api_limit: 15000, token_seconds: 7200, consent: allow}
 
     true, false, null and plain numbers are typed, everything else is text: 02134, on, 2025-01-05T09:00:00Z.
@@ -128,7 +129,7 @@ def delete(object_name: str, record_id: str, url: str) -> None:
 @click.argument("record_id", metavar="ID")
 @_URL
 def undelete(object_name: str, record_id: str, url: str) -> None:
-    """Take a row out of the recycle bin, with the rows that went there with it."""
+    """Take a row out of the recycle bin, with what went there with it."""
     _post(url, "undelete", {"object": object_name, "id": record_id})
     click.echo(f"undeleted {object_name} {record_id}")
 
@@ -139,7 +140,7 @@ def undelete(object_name: str, record_id: str, url: str) -> None:
 @click.argument("losers", metavar="LOSER...", nargs=-1, required=True)
 @_URL
 def merge(object_name: str, master: str, losers: tuple[str, ...], url: str) -> None:
-    """Merge one or two rows into another: their children become its children, they go into the bin."""
+    """Merge rows into MASTER: the losers go into the recycle bin, their children become the master's."""
     _post(url, "merge", {"object": object_name, "master": master, "losers": losers})
     click.echo(f"merged {', '.join(losers)} into {object_name} {master}")
 

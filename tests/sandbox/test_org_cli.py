@@ -171,6 +171,26 @@ def test_a_mistake_on_the_command_line_is_named(site, arguments, code, says):
     assert says in result.output
 
 
+def test_rows_are_merged_and_brought_back_from_another_terminal(site):
+    master, loser = site.org.load([{"object": "Account", "Name": name} for name in ("Acme", "ACME")])
+    [child] = site.org.load([{"object": "Contact", "LastName": "x", "AccountId": loser}])
+
+    def run(*arguments):
+        result = CliRunner().invoke(sandbox, [*arguments, "--url", site.url])
+        return result.exit_code, result.output.strip()
+
+    assert run("merge", "Account", master, loser) == (0, f"merged {loser} into Account {master}")
+    gone = site.query(f"SELECT MasterRecordId FROM Account WHERE Id = '{loser}'", "queryAll").json()["records"][0]
+    assert gone["MasterRecordId"] == master
+    assert site.org.rows("Contact")[0]["AccountId"] == master
+    assert run("delete", "Contact", child)[0] == 0
+    assert run("undelete", "Contact", child) == (0, f"undeleted Contact {child}")
+    assert [row["Id"] for row in site.org.rows("Contact")] == [child]
+    assert run("undelete", "Account", master)[0] == 1
+    assert run("merge", "Account", master, "rubbish")[0] == 1
+    assert run("merge", "Account", master)[0] == 2
+
+
 def test_help_explains_the_yaml():
     text = CliRunner().invoke(sandbox, ["--help"]).output
     assert "- object: i360__Prospect__c\n" in text

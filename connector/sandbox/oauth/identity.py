@@ -6,6 +6,7 @@ Only the keys that the reference names are documented; the rest is what real ans
 import re
 from typing import TYPE_CHECKING, Any
 
+from connector.sandbox import ids
 from connector.sandbox.calls import Reply, Request, reply
 from connector.sandbox.urls import NEWEST, parameters
 from connector.sandbox.users import ORG_ID, User
@@ -74,9 +75,9 @@ def identity(org: "Org", request: Request) -> Reply:
     if user is None:
         return _forbidden("Bad_OAuth_Token")
     org_id, _, user_id = request.path.strip("/").removeprefix("id/").partition("/")
-    if org_id[:15] != ORG_ID[:15]:
+    if ids.canonical(org_id) != ORG_ID:
         return _forbidden("Wrong_Org")
-    if user_id[:15] != user.id[:15]:
+    if ids.canonical(user_id.removesuffix("/")) != user.id:
         return _forbidden("Bad_Id")
     version = parameters(request.query).get("version", "")
     shown = f"{NEWEST}.0" if version == "latest" else version if _VERSION.fullmatch(version) else None
