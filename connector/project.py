@@ -181,12 +181,15 @@ class Runner:
 
 def worker() -> str:
     """Who holds a lease: enough for another process of this machine to see whether it still lives."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{socket.gethostname()}:{os.getpid()}:{_born(os.getpid())}"
 
 
 def living(owner: str) -> bool:
-    """False only for a process of this machine that is gone: nobody can tell about another machine's."""
-    host, _, pid = owner.rpartition(":")
+    """False only for a process of this machine that is gone: nobody can tell about another machine's.
+
+    Another one may have its number by now; in a container that is restarted the same program always has.
+    """
+    host, pid, born = [*owner.split(":"), "", ""][:3]
     if host != socket.gethostname() or not pid.isdigit():
         return True
     try:
@@ -195,7 +198,16 @@ def living(owner: str) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not born or _born(int(pid)) in ("", born)
+
+
+def _born(pid: int) -> str:
+    """When a process was started, as its system counts; a dead one that nobody has waited for was not. Empty: not known."""
+    try:
+        state, *more = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "never" if state in "ZX" else more[18]
 
 
 def narrowed(project: Project) -> Callable[[Flow], bool]:
