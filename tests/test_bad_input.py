@@ -52,12 +52,15 @@ def ago(minutes):
     return canon.text((datetime.now(UTC) - timedelta(minutes=minutes)).replace(microsecond=0))
 
 
+MADE = ago(100)
+
+
 def prospects(count, minutes=5):
     return [
         {
             "object": "i360__Prospect__c",
             "Id": str(canon.id18(f"a01P{n:011d}")),
-            "CreatedDate": ago(100),
+            "CreatedDate": MADE,
             "LastModifiedDate": ago(minutes),
             "i360__Primary_Last_Name__c": f"Name {n}",
         }

@@ -1,6 +1,9 @@
 """The engine on systems in memory and a real store: what happens to each record, and what is remembered of it."""
 
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -430,6 +433,20 @@ def test_a_lease_is_taken_from_the_dead_at_once_and_from_the_living_when_it_has_
     assert [(run["status"], run["error"]) for run in store.runs("c")][-1] == ("failed", "it was killed")
 
 
+def test_a_process_is_told_from_another_that_has_its_number():
+    mine = project.worker()
+    host, pid, born = mine.split(":")
+    assert project.living(mine)
+    assert project.living(f"elsewhere:{pid}:{born}")
+    assert project.living(f"{host}:{pid}")
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if born:
+            assert not project.living(f"{host}:{pid}:1{born}")
+            assert not project.living(f"{host}:{child.pid}:{born}")  # dead, and not waited for
+    assert not project.living(f"{host}:{child.pid}:{born}")
+
+
 def test_a_worker_whose_token_was_replaced_stores_nothing(store):
     bench = Bench([thing("1", minutes=-1)], store=store)
     stream = store.stream("c", "item")
@@ -680,7 +697,8 @@ def test_memory_does_not_grow_with_the_rows():
         assert done.counts["created"] == count
         return most
 
-    assert peak(4_000) < 1.3 * peak(1_000)
+    peak(100)  # what is made once, on first use
+    assert peak(8_000) < 1.6 * peak(1_000)
 
 
 class Discarded(list):
