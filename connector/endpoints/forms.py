@@ -1,13 +1,14 @@
-"""What endpoints do alike: how values of a type are spelled, which columns say when, what may have been meant."""
+"""What endpoints do alike: how values of a type are spelled, which columns say when, what goes together, what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from connector import canon
-from connector.model import Query, Shape
+from connector.model import Change, Query, Shape
 
 STAMPS = ("updated_at", "updated", "created_at")
 MADE = ("created_at", "created")
@@ -38,6 +39,16 @@ def list_below(shape: Shape | None, child: Query, on: Mapping[str, str]) -> str 
         if below.object == child.object and dict(on) == {below.field: "Id"}:
             return relationship
     return None
+
+
+def rounds(changes: Sequence[Change]) -> list[dict[int, Change]]:
+    """Changes by their place, creates apart from the others, and none of a row twice: one round after the other."""
+    seen, made = Counter[str](), dict[tuple[int, bool], dict[int, Change]]()
+    for at, change in enumerate(changes):
+        known = change.id or ""
+        made.setdefault((seen[known], change.verb != "create"), {})[at] = change
+        seen[known] += bool(known)
+    return [made[number] for number in sorted(made)]
 
 
 def near(name: str, names: Iterable[str]) -> str:

@@ -135,12 +135,12 @@ class Wire:
                 response.close()
         except _NOT_SENT as error:
             raise Unavailable(f"no connection to {url.host}: {_reason(error)}") from None
-        except _TooLarge:
-            kind = EndpointError if safe else Unanswered
-            raise kind(f"{asked} answered with more than {self._limit >> 20} MB: not read any further") from None
         except (httpx.HTTPError, zlib.error) as error:
-            kind = Unavailable if safe else Unanswered
+            kind: type[EndpointError] = Unavailable if safe else Unanswered
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None
+        if body is None:
+            kind = EndpointError if safe else Unanswered
+            raise kind(f"{asked} answered with more than {self._limit >> 20} MB: not read any further")
         if 300 < response.status_code < 400 and response.status_code != NOT_MODIFIED:
             raise EndpointError(
                 f"{asked} answered {response.status_code}, a redirect, which is not followed: "
@@ -157,7 +157,8 @@ class Wire:
             raise EndpointError(f"a call meant for {origin.host} was to go to {url.host}: not sent")
         return url
 
-    def _unpacked(self, response: httpx.Response) -> bytes:
+    def _unpacked(self, response: httpx.Response) -> bytes | None:
+        """The body; None as soon as it is too large."""
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "gzip", "deflate"):
             raise httpx.DecodingError(f"unknown content encoding {coding[:20]!r}")
@@ -173,15 +174,11 @@ class Wire:
                 parts.append(part)
                 size += len(part)
                 if size > self._limit:
-                    raise _TooLarge
+                    return None
                 chunk = rest  # noqa: PLW2901 - what is left of it
         if unzip is not None and not unzip.eof:
             raise httpx.RemoteProtocolError("the packed answer ended early")
         return b"".join(parts)
-
-
-class _TooLarge(Exception):
-    pass
 
 
 def _address(text: str) -> httpx.URL:

@@ -210,7 +210,7 @@ def test_keys(made, foreign):
     )
     assert foreign.keys("lead") == Keys("key", "updated", "created_at")
     with pytest.raises(Drifted, match=r"no table 'leads' \(near: lead\)"):
-        foreign.keys("leads")
+        rows(foreign, "leads")
 
 
 # ---- values ----

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from connector import canon
-from connector.endpoints.forms import FORMS, list_below
+from connector.endpoints.forms import FORMS, list_below, rounds
 from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.session import LostPlace, Part, Session, refusal
 from connector.endpoints.wire import NOT_MODIFIED, Transport, patiently
@@ -242,7 +242,7 @@ class Salesforce:
     def write(self, changes: Sequence[Change]) -> list[Written]:
         """Raises only while nothing can have been written; later on, a failed call is the answer of its rows."""
         answers: dict[int, Written] = {}
-        batches = deque(_batches(changes))
+        batches = deque(dict(some) for each in rounds(changes) for some in _chunks(list(each.items())))
         while batches:
             batch = batches.popleft()
             try:
@@ -294,18 +294,5 @@ def _transient(error: EndpointError | None) -> bool:
     return isinstance(error, Unavailable) and not isinstance(error, Unanswered | RateLimited)
 
 
-def _batches(changes: Sequence[Change]) -> Iterator[dict[int, Change]]:
-    """Creates, then updates, as many as one collection takes; a record stands in a collection once."""
-    for creates in (True, False):
-        batch: dict[int, Change] = {}
-        ids: set[str | None] = set()
-        for at, change in enumerate(changes):
-            if (change.verb == "create") != creates:
-                continue
-            if len(batch) == RECORDS or change.id in ids:
-                yield batch
-                batch, ids = {}, set()
-            batch[at] = change
-            ids |= {change.id} - {None}
-        if batch:
-            yield batch
+def _chunks(items: list[tuple[int, Change]]) -> Iterator[list[tuple[int, Change]]]:
+    return (items[at : at + RECORDS] for at in range(0, len(items), RECORDS))

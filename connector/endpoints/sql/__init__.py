@@ -6,8 +6,9 @@ text in tables that we make, and real timestamps where a table has them.
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -16,20 +17,32 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from connector import canon
-from connector.endpoints.forms import STAMPS
+from connector.endpoints.forms import STAMPS, rounds
 from connector.endpoints.sql.columns import UNFIT
-from connector.endpoints.sql.faults import failure, first_line, refusal
 from connector.endpoints.sql.tables import Path, Table, builder, prepared, reflect, unknown
-from connector.errors import Drifted, Rejected, SetupError, Unanswered
+from connector.errors import ConnectorError, Drifted, Rejected, SetupError, Unanswered, Unauthorized, Unavailable
 from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
 
 PAGE, CHUNK = 1000, 500
 """Rows that are fetched at a time, and values of one IN list."""
 _TEXT_TIME = "%Y-%m-%dT%H:%M:%f"
 _POSTGRESQL = {"connect_timeout": 10, "options": "-c timezone=UTC -c statement_timeout=300s"}
+_ROW = "22|23|54|P0|SQLITE_CONSTRAINT|SQLITE_MISMATCH|SQLITE_TOOBIG"
+"""Codes that blame the row: data, constraints, limits, a trigger that refuses. SQLSTATE, or SQLite's own."""
+_KINDS: tuple[tuple[str, type[ConnectorError], str], ...] = (
+    ("53100|SQLITE_FULL", SetupError, ": the disk is full, make room"),
+    ("25006|SQLITE_READONLY", SetupError, ": the database cannot be written, give this program's user the right to"),
+    ("28|3D|SQLITE_(CANTOPEN|NOTADB|CORRUPT|PERM)", SetupError, ": check `url`"),
+    (".*(authentication failed|no password|no pg_hba|(database|role) .* does not exist)", SetupError, ": check `url`"),
+    ("42501", Unauthorized, ""),
+    ("42P01|42703|.*(no such (table|column)|has no column)", Drifted, ""),
+    (_ROW, SetupError, ""),  # outside of a row's own statement: an index over doubles
+    ("", Unavailable, ""),
+)
+"""The beginning of code and message -> who can act, and how. The first that fits."""
 _Item = tuple[int, Change, Row]
 """A change with its place among its siblings, and its values as columns."""
 
@@ -57,7 +70,7 @@ class Sql:
             return canon.parse(db.scalar(sa.select(sa.func.clock_timestamp())))
 
     def keys(self, name: str) -> Keys:
-        table = self._find(name) if self.create else self._table(name)
+        table = self._find(name)
         return Keys(table.id, table.stamp, table.made) if table else Keys("id", None)
 
     def describe(self, names: Sequence[str]) -> dict[str, Shape]:  # noqa: ARG002
@@ -164,21 +177,19 @@ class Sql:
         """
         if not changes:
             return []
-        table, seen = self._table(changes[0].object), Counter[str]()
+        table = self._table(changes[0].object)
         answers: dict[int, Written] = {}
         groups: defaultdict[tuple[Any, ...], list[_Item]] = defaultdict(list)
-        for number, change in enumerate(changes):
-            try:
-                row = table.flat(change)
-            except Rejected as error:
-                answers[number] = Written(change.id, error)
-                continue
-            known = change.id or ""
-            groups[seen[known], change.verb == "create", *row].append((number, change, row))
-            seen[known] += bool(known)  # the same row twice: one after the other
+        for turn, some in enumerate(rounds(changes)):
+            for number, change in some.items():
+                try:
+                    row = table.flat(change)
+                    groups[turn, *row].append((number, change, row))
+                except Rejected as error:
+                    answers[number] = Written(change.id, error)
         with self._errors(f"writing {changes[0].object}"), self._connect(writer=True) as db:
-            for group in sorted(groups, key=lambda group: group[0]):
-                answers |= self._group(db, table, groups[group])
+            for items in groups.values():
+                answers |= self._group(db, table, items)
             self._commit(db)
         return [answers[number] for number in range(len(changes))]
 
@@ -188,7 +199,7 @@ class Sql:
             with db.begin_nested():
                 return (_create if items[0][1].verb == "create" else _update)(db, table, items)
         except (SQLAlchemyError, ValueError, ArithmeticError) as error:
-            if (refused := refusal(error, table)) is None:
+            if (refused := _refusal(error, table)) is None:
                 raise
         if len(items) == 1:
             return {items[0][0]: Written(items[0][1].id, refused)}
@@ -221,7 +232,7 @@ class Sql:
         except DBAPIError as error:
             if self.sqlite or not error.connection_invalidated:
                 raise
-            raise Unanswered(f"{self.name}: the connection broke while committing: {first_line(error)}") from error
+            raise Unanswered(f"{self.name}: the connection broke while committing: {_first_line(error)}") from error
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -229,7 +240,7 @@ class Sql:
             yield
         except SQLAlchemyError as error:
             self._tables.clear()  # what is known of them may be what was wrong
-            raise failure(error, f"{self.name}: {doing}") from error
+            raise _failure(error, f"{self.name}: {doing}") from error
 
 
 def _create(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:
@@ -297,8 +308,6 @@ def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
     except (KeyError, ValueError, SQLAlchemyError):  # their texts may quote the password
         right = "write sqlite:///FILE.db or postgresql://USER@HOST/DATABASE"
         raise SetupError(f"{name}: `url` is no database URL: {right}") from None
-    except ImportError as error:
-        raise SetupError(f"{name}: {error.name} is not installed: pip install 'connector[postgresql]'") from None
 
 
 def _pragmas(connection: Any, _: object) -> None:
@@ -311,3 +320,34 @@ def _pragmas(connection: Any, _: object) -> None:
 def _begin(db: Connection) -> None:
     # a deferred transaction that reads, then writes, fails at once if another has written meanwhile, whatever the timeout
     db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writer") else "BEGIN")
+
+
+# ---- what its errors mean: neither SQL nor passwords get into the sentences ----
+
+
+def _failure(error: Exception, doing: str) -> ConnectorError:
+    """Of a whole call."""
+    said = f"{_code(error)} {_first_line(error)}"
+    kind, hint = next((kind, hint) for begins, kind, hint in _KINDS if re.match(begins, said))
+    return kind(f"{doing}: {_first_line(error)}{hint}")
+
+
+def _refusal(error: Exception, table: Table) -> Rejected | None:
+    """Of one row, if it is the row's fault."""
+    code, line = _code(error), _first_line(error)
+    unsent = isinstance(error, StatementError) and not isinstance(error, DBAPIError)  # a value that the driver refused
+    if not (unsent or isinstance(error, (IntegrityError, DataError, *UNFIT)) or re.match(_ROW, code)):
+        return None
+    diag = getattr(getattr(error, "orig", None), "diag", None)
+    said = f"{line} {getattr(diag, 'column_name', '')} {str(getattr(diag, 'message_detail', '')).partition('=')[0]}"
+    named = tuple(column for column in table.codecs if re.search(rf"\b{re.escape(column)}\b", said))
+    return Rejected(f"{table.label}: {line}", code or "INVALID_VALUE", named)
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
+def _code(error: Exception) -> str:
+    cause = getattr(error, "orig", None)
+    return str(getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or "")

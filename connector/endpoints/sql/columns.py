@@ -67,15 +67,7 @@ class Codec:
 
 def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:
     """The type to bind and fetch by. SQLite promises nothing of what stands in a column, so it gets it as it is."""
-    if sqlite:
-        return NullType()
-    if isinstance(type_, sa.Uuid):
-        return sa.Uuid(as_uuid=False)
-    if isinstance(type_, sa.JSON):
-        return type(type_)(none_as_null=True)
-    if isinstance(type_, sa.Numeric) and not isinstance(type_, sa.Float):
-        return sa.Numeric(type_.precision, type_.scale, asdecimal=False)
-    return type_
+    return NullType() if sqlite else TYPES["json"] if isinstance(type_, sa.JSON) else type_
 
 
 def codec(type_: TypeEngine[Any], kind: str, *, sqlite: bool) -> Codec:
@@ -191,5 +183,5 @@ SERVER = {
     "number": SQLITE["number"],
     "instant": Codec("instant", _instant, canon.parse, _moment),
     "date": Codec("date", _date, date.fromisoformat, _day),
-    "uuid": Codec("uuid", lambda value: str(uuid.UUID(str(value))), decode=str),
+    "uuid": Codec("uuid", lambda value: str(uuid.UUID(str(value))), uuid.UUID, str),
 }
