@@ -50,6 +50,7 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
             Visitor: {default: true, picklists: {Land__c: [US]}}
       rows:
         - {object: Badge__c, Name: First}
+        - {object: Account, Id: 001000000000001AAA, Name: Acme}
       users:                     # who may sign in, and what is hidden from them: none, read, edit (objects), all
         - username: ann@example.com
           password: secret

@@ -73,16 +73,6 @@ def _merge(org: Org, body: Body, _: str) -> Any:
     return {"ok": True}
 
 
-def _undelete(org: Org, body: Body, _: str) -> Any:
-    org.undelete(body["object"], body["id"])
-    return {"ok": True}
-
-
-def _merge(org: Org, body: Body, _: str) -> Any:
-    org.merge(body["object"], body["master"], body["losers"], body.get("fields"))
-    return {"ok": True}
-
-
 def _fault(org: Org, body: Body, _: str) -> Any:
     org.fault(**body)
     return {"ok": True}

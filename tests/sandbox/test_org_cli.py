@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -102,6 +103,20 @@ def test_yaml_furnishes_a_whole_org(read):
     assert org.records.locks == {"001000000000001AAA": 1}
     assert (org.faults.waiting[0].status, org.page_size, org.authorizations.consent) == (503, 3, "allow")
     org.close()
+
+
+def test_the_yaml_of_the_docs_and_of_the_help_furnishes_an_org(read):
+    import textwrap
+
+    docs = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    shown = CliRunner().invoke(sandbox, ["--help"]).output
+    text = re.search(r"(?:keys that describe has|as describe has them)\):\n(.*?)\n\n", shown, re.DOTALL)[1]
+    helped = textwrap.dedent(text).replace(", certificate_file: job.crt", "")
+    for yaml in (re.search(r"```yaml\n(.*?)```", docs, re.DOTALL)[1], helped):
+        org = furnished.org(SHAPES, read(yaml))
+        assert org.user("ann@example.com").objects["lead"] == "none"
+        assert "Badge__c" in {shape.name for shape in org.schema.objects.values()}
+        org.close()
 
 
 @pytest.mark.parametrize(
