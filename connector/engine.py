@@ -23,7 +23,7 @@ from connector.errors import (
     Unauthorized,
 )
 from connector.matching import Mapped, mapped
-from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Skip, Why
+from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row
 from connector.pages import Asked, Bounds, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
 from connector.state import Batch, Cursor, Lease, Parked, Pass, Store, Stream, Version
 from connector.writing import Writer, waves
@@ -202,7 +202,14 @@ class _Work:
             self.tell(batch, Outcome(record, read, "skipped", "gone", "the record is gone from the source"))
         with _side("source"):
             joined = self.source.join(asked, self.fresh(asked, rows, cursor)) if rows else []
-        wanted = [made for one in joined if (made := self.map(one, batch))]
+        self.carry(joined, batch)
+        wanted: list[Mapped] = []
+        for one in joined:
+            made = mapped(self.flow, one, self.world.target, batch.notes)
+            if isinstance(made, Outcome):
+                self.tell(batch, made)
+            else:
+                wanted.append(made)
         batch.versions = [v for one in joined for v in one.versions if not cursor.open or worth_keeping(v, self.bounds)]
         for wave in waves(wanted):
             if not self.world.allowed():
@@ -216,35 +223,26 @@ class _Work:
         elif batch.outcomes or batch.versions:
             self.world.store.commit(self.lease, self.run_id, batch, cursor, self.world.clock.now(), LEASE)
 
+    def carry(self, joined: list[Joined], batch: Batch) -> None:
+        """A record that waits for a try of its own, and now travels with another, waits no more."""
+        unless = {trigger.changed: trigger.unless for trigger in self.flow.triggers}
+        for carrier, version in ((one, version) for one in joined for version in one.versions):
+            if version.carrier in unless[version.read] and (version.read, version.record) in self.parked:
+                said = f"{carrier.read} {carrier.record} has carried it"
+                self.tell(batch, Outcome(version.record, version.read, "skipped", "joined", said))
+
     def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[Row]:
         """Without versions that were handled before, and without records that an earlier trigger of this pass carried."""
         trigger = self.flow.triggers[asked.trigger]
         identity = self.source.identity(self.flow.reads[trigger.changed])
         identities = [identity(row) for row in rows]
+        if asked.parked:  # some may have been carried since they were asked for
+            left = [n for n, (record, *_) in enumerate(identities) if (trigger.changed, record) in self.parked]
+            rows, identities = [rows[n] for n in left], [identities[n] for n in left]
         known = self.world.store.versions(self.stream.id, trigger.changed, [record for record, *_ in identities])
         known += [(version, by) for version, by in self.seen if version.read == trigger.changed]
         pass_id = cursor.open.id if cursor.open else -1
         return unhandled(rows, identities, known, trigger.unless, pass_id, again=asked.parked)
-
-    def map(self, joined: Joined, batch: Batch) -> Mapped | None:
-        why: Why | None = [] if self.flow.traced else None
-        made = self.flow.record(joined.row, why)
-        for branch in why or ():
-            if branch.reason == "unmapped_value":
-                said = f"{branch.value!r} is not in the value map of {branch.text}; nothing is written for it"
-                batch.notes.append(Note("error", "unmapped_value", said, joined.record, branch.text))
-        if joined.unsure:
-            said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
-            self.tell(batch, Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label))
-        elif isinstance(made, Skip):
-            skipped = Outcome(
-                joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label
-            )
-            batch.notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
-            self.tell(batch, skipped)
-        else:
-            return mapped(self.flow, joined, self.world.target.canonical(self.flow.write, made))
-        return None
 
     def tell(self, batch: Batch, outcome: Outcome) -> None:
         """Count it, store it, park it for another try when it failed, and say it to whoever listens."""

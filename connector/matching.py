@@ -11,7 +11,7 @@ from typing import Any
 
 from connector import canon
 from connector.canon import reach
-from connector.model import Change, Column, Endpoint, Flow, Key, Note, Outcome, Query, Row, Where, Window
+from connector.model import Change, Column, Endpoint, Flow, Key, Note, Outcome, Query, Row, Skip, Where, Why, Window
 from connector.pages import Joined
 from connector.state import Intent, Link
 
@@ -55,7 +55,21 @@ NORMAL: Mapping[str, Callable[[Any], Any]] = {"exact": _as_it_is, "ignore_case":
 """How a key's values are made comparable, by its `compare`."""
 
 
-def mapped(flow: Flow, joined: Joined, values: Row) -> Mapped:
+def mapped(flow: Flow, joined: Joined, target: Endpoint, notes: list[Note]) -> Mapped | Outcome:
+    """What the mapping makes of a joined row, as the target spells it; or the outcome of one that is not written."""
+    why: Why | None = [] if flow.traced else None
+    made = flow.record(joined.row, why)
+    for branch in why or ():
+        if branch.reason == "unmapped_value":
+            said = f"{branch.value!r} is not in the value map of {branch.text}; nothing is written for it"
+            notes.append(Note("error", "unmapped_value", said, joined.record, branch.text))
+    if joined.unsure:
+        said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
+        return Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label)
+    if isinstance(made, Skip):
+        notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
+        return Outcome(joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label)
+    values = target.canonical(flow.write, made)
     raw = tuple(key.value(joined.row, values) for key in flow.match.keys)
     keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
     identity = [joined.record] if flow.match.by_link else [*keys]
