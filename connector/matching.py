@@ -70,7 +70,7 @@ def mapped(flow: Flow, joined: Joined, target: Endpoint, notes: list[Note]) -> M
         notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
         return Outcome(joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label)
     values = target.canonical(flow.write, made)
-    raw = tuple(key.value(joined.row, values) for key in flow.match.keys)
+    raw = tuple(_spelled(key, key.value(joined.row, values), flow.write, target) for key in flow.match.keys)
     keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
     identity = [joined.record] if flow.match.by_link else [*keys]
     return Mapped(joined, values, keys, raw, json.dumps(identity, ensure_ascii=False, default=str))
@@ -223,6 +223,16 @@ class Target:
             for n, one in enumerate(group):
                 made[one.key] = ids if len(ids) > len(group) else ids[n : n + 1]
         return made
+
+
+def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
+    """A key's value as the target spells it: an id of 15 characters is one of 18 there."""
+    if not key.foreign:
+        return value
+    nested = value
+    for step in reversed(key.field):
+        nested = {step: nested}
+    return reach(target.canonical(name, nested), key.field)
 
 
 def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:

@@ -289,14 +289,15 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One part of a match key: `field` of the target equals what `value` gives for the record.
+    """One part of a match key: `field` of the target equals what `value` gives for the joined row and what is mapped of it.
 
-    `compare`: exact, ignore_case or instant.
+    `compare`: exact, ignore_case or instant. `foreign`: the value is spelled as the source spells it.
     """
 
     field: tuple[str, ...]
     compare: str
     value: Callable[[Row, Row], Any]
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

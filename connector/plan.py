@@ -196,7 +196,7 @@ def _key(key: spec.Key, record: Value, at: tuple[str | int, ...], problems: list
     path = tuple(key.field.split("."))
     if key.from_ is not None:
         asked = compile_path(key.from_, (*at, "from"), problems)
-        return Key(path, key.compare, lambda row, _values: _known(asked.evaluate(row, None)))
+        return Key(path, key.compare, lambda row, _values: _known(asked.evaluate(row, None)), foreign=True)
     field: Value | None = record
     for step in path:
         field = field.children.get(step) if field else None
