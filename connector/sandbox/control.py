@@ -78,6 +78,11 @@ def _fault(org: Org, body: Body, _: str) -> Any:
     return {"ok": True}
 
 
+def _bulk(org: Org, body: Body, _: str) -> Any:
+    org.bulk(body["polls"])
+    return {"ok": True}
+
+
 def _clock(org: Org, body: Body, _: str) -> Any:
     moment = body["now"]
     org.set_clock(None if moment is None else datetime.fromisoformat(moment))
@@ -129,6 +134,7 @@ _VERBS: dict[tuple[str, str, bool], Callable[[Org, Body, str], Any]] = {
     ("POST", "undelete", False): _undelete,
     ("POST", "merge", False): _merge,
     ("POST", "fault", False): _fault,
+    ("POST", "bulk", False): _bulk,
     ("POST", "clock", False): _clock,
     ("POST", "revoke", False): _revoke,
     ("POST", "rules", False): _rules,

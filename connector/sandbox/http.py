@@ -28,6 +28,7 @@ from connector.sandbox.org import Org
 
 MAX_BODY = 50 * 1024 * 1024  # 1.9: a body without parts
 MAX_PARTS = 500 * 1024 * 1024  # 1.9 says 2 GB for a ContentVersion, 500 MB for the rest: here they are in memory
+MAX_CSV = 150 * 1024 * 1024  # 1.10: a bulk job
 MAX_URI = 16_384  # 1.6: the URI, and the URI with the headers
 _SMALL = 1_024
 _UNANSWERABLE = 1024 * 1024
@@ -86,7 +87,7 @@ class _BadBody(Exception):
 
 
 async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
-    most = MAX_PARTS if is_multipart(headers) else MAX_BODY
+    most = MAX_PARTS if is_multipart(headers) else MAX_CSV if "csv" in headers.get("content-type", "") else MAX_BODY
     parts, size = [], 0
     while True:
         message = await receive()

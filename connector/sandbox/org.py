@@ -14,6 +14,7 @@ from connector.sandbox import access, ids, metadata, plans, recycle, tree
 from connector.sandbox import rules as demands
 from connector.sandbox import users as accounts
 from connector.sandbox.billing import Billing
+from connector.sandbox.bulk.jobs import Jobs
 from connector.sandbox.cursors import Cursors
 from connector.sandbox.faults import Fault, Faults, Status, Verb
 from connector.sandbox.files.makers import MAKERS
@@ -76,6 +77,7 @@ class Org:
             api_bursts,
         )
         self.faults = Faults()
+        self.jobs = Jobs()
         self.calls: list[tuple[str, str, bool]] = []
         self.queries: list[str] = []
         self.modified = {name: self._modified(shape) for name, shape in self.schema.objects.items()}
@@ -251,6 +253,12 @@ class Org:
         made = Fault(name, verb, status, times, code, message, path, nth, rate, seed, seconds, body)
         with self.store.lock:
             self.faults.add(made)
+
+    def bulk(self, polls: int) -> None:
+        """How often a bulk job is looked at in each state before it moves on."""
+        if not isinstance(polls, int) or polls < 0:
+            raise ValueError(f"polls is a number from 0, not {polls!r}")
+        self.jobs.polls = polls
 
     def revoke_tokens(self) -> None:
         with self.store.lock:

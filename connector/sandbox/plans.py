@@ -27,6 +27,7 @@ class Plan:
     records: str  # SQL: (position, JSON) of the row numbers in :page
     parameters: Mapping[str, Any]
     page: int
+    columns: tuple[tuple[tuple[str, ...], str], ...]  # (keys, type) of the fields shown
     children: "list[Plan]" = field(compare=False)  # every sub-select of the query, found by its place in the list
 
 
@@ -80,6 +81,7 @@ class _Compiler:
             ),
             parameters=self.build.parameters.bound,
             page=self.build.page,
+            columns=tuple(scope.columns),
             children=self.children,
         )
 

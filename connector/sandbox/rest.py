@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from connector.sandbox import batch, collection, composite, nested, plans, replication, resources, soql
+from connector.sandbox.bulk import ingests, queries
+from connector.sandbox.bulk import resources as bulk
 from connector.sandbox.calls import Call, Reply, Request, Trace, refusal, reply
 from connector.sandbox.errors import ApiError, HangUp, OAuthError, not_emulated, not_found
 from connector.sandbox.faults import Fault, Verb
@@ -259,6 +261,21 @@ ROUTES = (
     _route("PATCH", "composite/sobjects", collection.update_records, _collected, rows=True),
     _route("DELETE", "composite/sobjects", collection.delete_records, _listed, rows=True),
     _route("PATCH", "composite/sobjects/{}/{}", collection.upsert_records, _collected, rows=True),
+    _route("GET", "jobs/query", bulk.listed),
+    _route("POST", "jobs/query", queries.create, bulk.touched),
+    _route("GET", "jobs/query/{}", queries.show, bulk.touched),
+    _route("PATCH", "jobs/query/{}", bulk.abort_query, bulk.touched),
+    _route("DELETE", "jobs/query/{}", bulk.delete, bulk.touched),
+    _route("GET", "jobs/query/{}/results", queries.results, bulk.touched),
+    _route("GET", "jobs/ingest", bulk.listed),
+    _route("POST", "jobs/ingest", ingests.create, bulk.touched, rows=True),
+    _route("GET", "jobs/ingest/{}", ingests.show, bulk.touched, rows=True),
+    _route("PATCH", "jobs/ingest/{}", ingests.change, bulk.touched, rows=True),
+    _route("DELETE", "jobs/ingest/{}", bulk.delete, bulk.touched),
+    _route("PUT", "jobs/ingest/{}/batches", ingests.put, bulk.touched, rows=True),
+    _route("GET", "jobs/ingest/{}/successfulResults", ingests.successful, bulk.touched, rows=True),
+    _route("GET", "jobs/ingest/{}/failedResults", ingests.failed, bulk.touched, rows=True),
+    _route("GET", "jobs/ingest/{}/unprocessedrecords", ingests.unprocessed, bulk.touched, rows=True),
     _route("GET", "composite/sobjects/{}", collection.retrieve_records, _named),
     _route("POST", "composite/sobjects/{}", collection.retrieve_records, _named),
 )

@@ -77,6 +77,7 @@ class Scope:
         self.prefixes = {shape.name.lower(), select.source.names[-1].lower(), (select.alias or shape.name).lower()}
         self.nodes: dict[tuple[str, ...], Node] = {(): Node(((shape, self.alias),))}
         self.joined: list[str] = []
+        self.columns: list[tuple[tuple[str, ...], str]] = []  # what is shown, and its type
         check_semijoins(self.context.query, select.where)
         self.conditions = Conditions(
             self.context.query, self.context.today, build.parameters, self.resolve, self.semijoin
@@ -141,6 +142,7 @@ class Scope:
 
     def record(self) -> str:
         self.root.members.clear()
+        self.columns.clear()
         children = 0
         for item in self.select.items:
             match item:
@@ -217,6 +219,7 @@ class Scope:
         return ApiError(400, "INVALID_TYPE", layout(self.context.query, kind.at, sentence))
 
     def json(self, column: Column) -> str:
+        self.columns.append((column.keys, column.field.type))
         if column.field.type in COMPOUND or column.json is not None:
             return column.json or column.sql
         if column.field.type not in STORED:

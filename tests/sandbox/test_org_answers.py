@@ -26,6 +26,10 @@ def site():
 
 MASTER = "012000000000000AAA"
 NONE = "none"
+JOB = "750Sb0000000001IAA"
+QUERY_JOB = {
+    "id", "operation", "object", "createdById", "createdDate", "systemModstamp", "state", "concurrencyMode", "contentType",
+    "apiVersion", "lineEnding", "columnDelimiter"}  # fmt: skip
 NOT_FOUND = [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}]
 CASES = [
     # section, method, path below /services/data/v66.0/, body, status, keys of the answer or the answer itself
@@ -91,7 +95,20 @@ CASES = [
      [{"success": False, "errors": [{"statusCode": "INVALID_CROSS_REFERENCE_KEY", "message": "invalid cross reference id", "fields": []}]}]),
     ("1.7", "GET", f"composite/sobjects/Account?ids={UNKNOWN}&fields=Id", None, 200, [None]),
     ("1.7", "POST", "composite/sobjects/Account", {"ids": [UNKNOWN], "fields": ["Id"]}, 200, [None]),
-    ("6", "POST", "jobs/query", {}, 501, None),
+    ("1.10", "POST", "jobs/query", {"operation": "query", "query": "SELECT Id FROM Account"}, 200, QUERY_JOB),
+    ("1.10", "GET", f"jobs/query/{JOB}", None, 200, QUERY_JOB | {"jobType", "numberRecordsProcessed", "retries", "totalProcessingTime"}),
+    ("1.10", "GET", "jobs/query", None, 200, {"done", "records", "nextRecordsUrl"}),
+    ("1.10", "PATCH", f"jobs/query/{JOB}", {"state": "Aborted"}, 400, None),
+    ("1.10", "DELETE", f"jobs/query/{JOB}", None, 204, NONE),
+    ("1.10", "POST", "jobs/ingest", {"object": "Account", "operation": "insert"}, 200, QUERY_JOB | {"contentUrl"}),
+    ("1.10", "GET", "jobs/ingest/750Sb0000000002IAA", None, 200, QUERY_JOB | {
+        "contentUrl", "jobType", "numberRecordsProcessed", "numberRecordsFailed", "retries", "totalProcessingTime",
+        "apiActiveProcessingTime", "apexProcessingTime"}),
+    ("1.9", "POST", "sobjects/ContentVersion", {"PathOnClient": "a.txt", "VersionData": "YQ=="}, 201, {"id", "success", "errors"}),
+    ("1.9", "POST", "sobjects/ContentDocument", {"Title": "a"}, 400,
+     [{"message": "entity type cannot be inserted: Content Document", "errorCode": "INVALID_TYPE_FOR_OPERATION", "fields": []}]),
+    ("1.6", "GET", "query?q=SELECT COUNT(Id) FROM Contact", None, 200,
+     {"totalSize", "done", "records"}),
 ]  # fmt: skip
 
 
