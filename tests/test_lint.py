@@ -63,9 +63,10 @@ def test_every_code_has_a_bad_file_and_a_near_miss() -> None:
 
 
 def test_the_list_has_every_code_that_values_and_the_loader_use() -> None:
-    used = set()
-    for path in [*(ROOT / "connector" / "values").glob("*.py"), ROOT / "connector" / "source.py"]:
-        used |= set(re.findall(r'(?:problem|stop|Fault)\(\s*"([a-z_]+)"', path.read_text("utf-8")))
+    used = set(re.findall(r'(?:stop|Fault)\(\s*"([a-z_]+)"', (ROOT / "connector" / "source.py").read_text("utf-8")))
+    for path in (ROOT / "connector" / "values").glob("*.py"):
+        used |= set(re.findall(r'(?:code=|code: str = |hint, |"", )"([a-z]+_[a-z_]+)"', path.read_text("utf-8")))
+    assert {"no_form", "unknown_function", "invalid_template", "template_not_allowed"} < used
     assert used - set(CODES) == {"no_fields", "unknown_type"}  # the grammar refuses these before they are compiled
 
 

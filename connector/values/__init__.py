@@ -6,237 +6,177 @@ A bare string is a path (`paths.py`); everything else names one form of the tabl
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from connector import canon
-from connector.model import Row, Skip, Why
+from connector.model import Branch, Row, Skip, Why
 from connector.values.nouns import (
     ABSENT,
     At,
     Evaluate,
-    Path,
     Problem,
+    Refused,
     Scope,
     Use,
     Value,
+    attempt,
+    leaf,
     lost,
     missing,
     none_of,
     note,
     nothing,
 )
-from connector.values.paths import FAILS, FUNCTIONS, Function, kind_of, path_and_items
-from connector.values.paths import path as _path
-from connector.values.text import FILTERS, TYPES, text
+from connector.values.paths import Reading, kind_of, path, run
+from connector.values.text import FILTERS, FUNCTIONS, TYPES, Function, text
 
 __all__ = ["ABSENT", "FILTERS", "FORMS", "FUNCTIONS", "Evaluate", "Function", "Problem", "Scope", "Use", "Value"]
 __all__ += ["compile_path", "compile_record", "compile_value", "missing"]
 
-Locals = Mapping[str, Iterable[Path]] | frozenset[str]
-"""Names besides the reads: with the paths they stand for, or just names that are roots of their own."""
+ALWAYS = {"value": True}
 
 
-def compile_value(node: Any, at: At, problems: list[Problem], locals: Locals = frozenset()) -> Value:  # noqa: A002
-    return _value(node, _scope(at, problems, locals))
+def compile_value(node: Any, at: At, problems: list[Problem]) -> Value:
+    return _whole(_value(node, Scope(at, problems)))
 
 
-def compile_path(text: Any, at: At, problems: list[Problem], locals: Locals = frozenset()) -> Value:  # noqa: A002
+def compile_path(text: Any, at: At, problems: list[Problem]) -> Value:
     """A path alone, as joins and match keys have it."""
-    return _path(text, _scope(at, problems, locals))
+    return path(text, Scope(at, problems))
 
 
-def compile_record(node: Any, at: At, problems: list[Problem], locals: Locals = frozenset()) -> Value:  # noqa: A002
-    """A `fields:` mapping. Gives the nested record; or Skip, from the first `required` that is missing, outer ones first."""
-    value = _record(node, _scope(at, problems, locals))
-    build, required = value.evaluate, list(_required(value))
-    if not required:
-        return value
+def compile_record(node: Any, at: At, problems: list[Problem]) -> Value:
+    """A `fields:` mapping. Gives the nested record, or Skip when something `required` is missing."""
+    return _whole(_record(node, Scope(at, problems)))
+
+
+class _Skipped(Exception):
+    """Leaves a record, with its Skip, at its first `required` that is missing."""
+
+
+def _whole(value: Value) -> Value:
+    inner = value.evaluate
 
     def evaluate(row: Row, why: Why | None) -> Any:
-        for check in required:
-            if isinstance(found := check(row, None), Skip):
-                check(row, why)
-                return found
-        return build(row, why)
+        try:
+            return inner(row, why)
+        except _Skipped as skipped:
+            return skipped.args[0]
 
     return replace(value, evaluate=evaluate)
-
-
-def _scope(at: At, problems: list[Problem], locals: Locals) -> Scope:  # noqa: A002
-    bases = locals.items() if isinstance(locals, Mapping) else ((name, [(name,)]) for name in locals)
-    return Scope(at, problems, {name: tuple(paths) for name, paths in bases})
-
-
-def _required(value: Value) -> Iterable[Evaluate]:
-    yield from (child.evaluate for child in value.children.values() if child.form == "required")
-    for child in value.children.values():
-        if child.form == "fields":
-            yield from _required(child)
 
 
 def _value(node: Any, scope: Scope) -> Value:
     if isinstance(node, str):
-        return _path(node, scope)
-    if not isinstance(node, dict):
-        scope.problem("no_form", "a value is a path, or an object with one of: " + ", ".join(FORMS))
-        return nothing("path", scope)
-    forms = [form for form in FORMS if form in node]
-    if "each" in forms and "fields" in forms:
-        forms.remove("fields")
+        return path(node, scope)
+    forms = [form for form in FORMS if form in node] if isinstance(node, dict) else []
+    if forms == ["each", "fields"]:
+        forms.pop()
     if len(forms) != 1:
-        near = [match for key in node for match in difflib.get_close_matches(str(key), FORMS, 1)]
-        said = f"{' and '.join(forms)} cannot stand together" if forms else "it is not said how the value is made"
-        hint = f"did you mean {near[0]}?" if near and not forms else "use one of: " + ", ".join(FORMS)
-        scope.problem("two_forms" if forms else "no_form", said, hint=hint)
-        return nothing("path", scope)
-    value = FORMS[forms[0]](node, scope)
-    return _kept(value) if node.get("keep") == "when_missing" else value
-
-
-def _kept(value: Value) -> Value:
-    inner = value.evaluate
-
-    def evaluate(row: Row, why: Why | None) -> Any:
-        found = inner(row, why)
-        return ABSENT if missing(found) else found
-
-    return replace(value, evaluate=evaluate)
+        said = "a value is a path, or an object with exactly one of: " + ", ".join(FORMS)
+        return nothing("path", scope, said, code="no_form")
+    form = forms[0]
+    if form in ("first", "latest") and not (isinstance(node[form], list) and node[form]):
+        return nothing(form, scope, f"`{form}` takes a list of paths")
+    return _finished(FORMS[form](node, scope), node, scope)
 
 
 # ---- one form each ---------------------------------------------------------------------------------------
 
 
-def _path_form(node: Row, scope: Scope) -> Value:
-    return _changed(_path(node["path"], scope / "path"), node, scope)
-
-
 def _first(node: Row, scope: Scope) -> Value:
-    items = _items(node, "first", scope, _value)
-    evaluates = [item.evaluate for item in items]
+    items = [_value(item, scope / "first" / n) for n, item in enumerate(node["first"])]
+    reads = [item.evaluate for item in items]
 
     def evaluate(row: Row, why: Why | None) -> Any:
-        if why is not None:
-            return _explained(items, row, why, scope.at)
-        for read in evaluates:
-            value = read(row, None)
+        for read in reads:
+            value = read(row, why)
             if not (value is None or value is ABSENT or (isinstance(value, str) and (not value or value.isspace()))):
-                return value  # not missing(value): calling it here costs as much as all the rest
-        return none_of(read(row, None) for read in evaluates)
-
-    uses = tuple(use for item in items for use in item.uses)
-    kinds = {item.kind for item in items}
-    value = Value("first", evaluate, uses, kinds.pop() if len(kinds) == 1 else None, scope.at, "first")
-    return _changed(value, node, scope)
-
-
-def _explained(items: list[Value], row: Row, why: Why, at: At) -> Any:
-    """What `first` gives, with a line for each item."""
-    found: list[Any] = []
-    for item in items:
-        if found and not missing(found[-1]):
-            note(why, item.at, item.text, None, "not reached")
+                break  # not missing(value): calling it here costs as much as all the rest
         else:
-            found.append(item.evaluate(row, why))
-    value = found[-1] if found and not missing(found[-1]) else none_of(found)
-    note(why, at, "first", value)
-    return value
+            value = none_of(read(row, None) for read in reads)
+        if why is not None:
+            for item in items[reads.index(read) + 1 :]:
+                note(why, item.at, item.text, None, "not reached")
+            note(why, scope.at, "first", value)
+        return value
+
+    kinds = {item.kind for item in items}
+    return Value("first", evaluate, _uses(items), kinds.pop() if len(kinds) == 1 else None, scope.at, "first")
 
 
 def _latest(node: Row, scope: Scope) -> Value:
-    items = _items(node, "latest", scope, _path)
+    items = [path(item, scope / "latest" / n) for n, item in enumerate(node["latest"])]
     reads = [(n, item.evaluate) for n, item in enumerate(items)]
 
     def evaluate(row: Row, why: Why | None) -> Any:
         newest, best = "", -1
         for n, read in reads:
             value = read(row, None)
-            if value is None or value is ABSENT:
-                continue
-            moment = canon.instant(value)
+            moment = None if value is None else canon.instant(value)
             if moment is not None and moment[:-1] > newest:  # without Z, a fraction sorts behind the whole second
                 newest, best = moment[:-1], n
-        result = newest + "Z" if best >= 0 else none_of(read(row, None) for _, read in reads)
+        result = newest + "Z" if newest else none_of(read(row, None) for _, read in reads)
         if why is not None:
             for n, item in enumerate(items):
                 value = item.evaluate(row, None)
-                reason = lost(value) or ("older" if canon.instant(value) else "not a date and time")
-                note(why, item.at, item.text, value, reason)
-                why[-1] = replace(why[-1], won=n == best, reason="" if n == best else reason)
+                reason = lost(value) or ("older" if canon.instant(value) else "no instant")
+                why.append(Branch(item.at, item.text, value, n == best, "" if n == best else reason))
             note(why, scope.at, "latest", result)
         return result
 
-    return Value("latest", evaluate, tuple(use for item in items for use in item.uses), "instant", scope.at, "latest")
+    return Value("latest", evaluate, _uses(items), "instant", scope.at, "latest")
 
 
 def _template(node: Row, scope: Scope) -> Value:
     from connector.values import templates  # noqa: PLC0415 - most mappings start without Jinja
 
-    source, when_missing, at = node["template"], node.get("if_missing", "keep"), (*scope.at, "template")
-    made = templates.template(source, scope / "template") if isinstance(source, str) else None
-    if made is None:
-        if not isinstance(source, str):
-            scope.problem("invalid_template", "a template is a text")
-        return nothing("template", scope, str(source))
-    render, reads, uses = made
+    scope = replace(scope / "template", text=text(node["template"]))
+    try:
+        tree, reads = templates.parse(scope)
+        uses = Reading(tree, scope).uses
+    except Refused as refused:
+        return nothing("template", scope, *refused.args)
+    when_missing = {"blank": "", "drop": ABSENT}.get(str(node.get("if_missing")))
 
-    def evaluate(row: Row, why: Why | None) -> Any:
-        reason = ""
-        if reads and all(read(row) is ABSENT for read in reads):
-            value: Any = ABSENT
-        elif when_missing != "keep" and any(missing(read(row)) for read in reads):
-            value, reason = ("" if when_missing == "blank" else ABSENT), "a value in it is missing"
-        else:
-            try:
-                value = text(render(row)).strip()
-            except FAILS as error:
-                value, reason = None, str(error)[:200]
-        note(why, at, source, value, reason)
-        return value
+    def render(row: Row) -> tuple[Any, str]:
+        if reads and all(read(row, None) is ABSENT for read in reads):
+            return ABSENT, ""
+        if when_missing is not None and any(missing(read(row, None)) for read in reads):
+            return when_missing, "a value in it is missing"
+        return text(run(tree, row)).strip(), ""
 
-    return Value("template", evaluate, uses, "text", scope.at, source)
+    return leaf("template", scope, render, "text", uses)
 
 
-def _constant(node: Row, scope: Scope) -> Value:
-    value, at = node["value"], (*scope.at, "value")
-
-    def evaluate(_row: Row, why: Why | None) -> Any:
-        note(why, at, text(value), value)
-        return value
-
-    return Value("value", evaluate, (), kind_of(value), scope.at, text(value))
+def _constant(form: str, scope: Scope, said: Any, value: Any, reason: str = "") -> Value:
+    return leaf(form, replace(scope, text=text(said)), lambda _row: (value, reason), kind_of(value))
 
 
 def _each(node: Row, scope: Scope) -> Value:
-    source, bases = path_and_items(node["each"], scope / "each")
-    name = node.get("as")
-    if not isinstance(name, str) or not name.isidentifier() or name in scope.locals:
-        scope.problem("invalid_name", "`as` gives an item a name of its own: letters, digits and _")
-        name = ""
-    inner = replace(scope, locals={**scope.locals, name: bases}, in_list=True)
-    condition = _path(node["if"], inner / "if") if "if" in node else None
-    fields = _record(node.get("fields"), inner / "fields")
-    read, build, at = source.evaluate, fields.evaluate, (*scope.at, "each")
-    test = condition.evaluate if condition else None
+    source, name = path(node["each"], scope / "each"), str(node.get("as"))
+    if not name.isidentifier() or name in scope.names:
+        said = "`as` gives an item a name of its own: letters, digits and _"
+        return nothing("each", scope, said, code="invalid_name")
+    inner = replace(scope, names={**scope.names, name: source.items})
+    fields, condition = _record(node.get("fields"), inner / "fields"), _value(node.get("if", ALWAYS), inner / "if")
+    read, build, holds, always = source.evaluate, fields.evaluate, condition.evaluate, "if" not in node
 
     def evaluate(row: Row, why: Why | None) -> Any:
         items = read(row, None)
-        if items is ABSENT:
-            note(why, at, source.text, ABSENT)
-            return ABSENT
-        found, reason = [], "" if items is None or isinstance(items, list) else "not a list"
+        found: Any = ABSENT if items is ABSENT else []
         local = dict(row)
         for item in items if isinstance(items, list) else ():
             local[name] = item
-            if test is None or _holds(test(local, why)):
+            if always or _holds(holds(local, why)):
                 found.append(build(local, why))
-        note(why, at, source.text, found, reason)
+        listed = items is None or items is ABSENT or isinstance(items, list)
+        note(why, source.at, source.text, found, "" if listed else "not a list")
         return found
 
-    uses = (*source.uses, *(condition.uses if condition else ()), *fields.uses)
-    return Value("each", evaluate, uses, "json", scope.at, source.text, fields.children)
+    return Value("each", evaluate, _uses([source, condition, fields]), "json", scope.at, source.text, fields.children)
 
 
 def _fields(node: Row, scope: Scope) -> Value:
@@ -245,46 +185,36 @@ def _fields(node: Row, scope: Scope) -> Value:
     return replace(value, evaluate=lambda row, why: build(row, why) or ABSENT)  # all of it absent: nothing is written
 
 
-def _required_form(node: Row, scope: Scope) -> Value:
-    value = _value(node["required"], scope / "required")
-    condition = _path(node["if"], scope / "if") if "if" in node else None
-    if scope.in_list:
+def _required(node: Row, scope: Scope) -> Value:
+    value, condition = _value(node["required"], scope / "required"), _value(node.get("if", ALWAYS), scope / "if")
+    if scope.names:
         said = "`required` cannot stand in a list: leave an item out with the `if` of `each`"
-        scope.problem("required_in_list", said)
-    inner, test = value.evaluate, condition.evaluate if condition else None
-    skip = Skip("no_parent", ".".join(scope.field), f"{'.'.join(scope.field)} needs {value.text}, and that is missing")
+        return nothing("required", scope, said, code="required_in_list")
+    inner, holds, name = value.evaluate, condition.evaluate, ".".join(scope.field)
+    skip = Skip("no_parent", name, f"{name} needs {value.text}, and that is missing")
 
     def evaluate(row: Row, why: Why | None) -> Any:
-        if test is not None and not _holds(test(row, None)):
+        if not _holds(holds(row, None)):
             note(why, scope.at, value.text, ABSENT, "condition false")
             return ABSENT
         found = inner(row, why)
-        return skip if missing(found) else found
+        if missing(found):
+            raise _Skipped(skip)
+        return found
 
-    uses = (*value.uses, *(condition.uses if condition else ()))
-    return replace(value, form="required", evaluate=evaluate, uses=uses)
-
-
-def _unmapped(node: Row, scope: Scope) -> Value:
-    said = str(node["unmapped"])
-
-    def evaluate(_row: Row, why: Why | None) -> Any:
-        note(why, scope.at, said, ABSENT, "unmapped")
-        return ABSENT
-
-    return Value("unmapped", evaluate, (), None, scope.at, said)
+    return replace(value, form="required", evaluate=evaluate, uses=_uses([value, condition]))
 
 
 FORMS: dict[str, Callable[[Row, Scope], Value]] = {
-    "path": _path_form,
+    "path": lambda node, scope: path(node["path"], scope / "path"),
     "first": _first,
     "latest": _latest,
     "template": _template,
-    "value": _constant,
+    "value": lambda node, scope: _constant("value", scope, node["value"], node["value"]),
     "each": _each,
     "fields": _fields,
-    "required": _required_form,
-    "unmapped": _unmapped,
+    "required": _required,
+    "unmapped": lambda node, scope: _constant("unmapped", scope, node["unmapped"], ABSENT, "unmapped"),
 }
 """The key that names a form -> what compiles it. A new form is a line here and one in `schema.json`."""
 
@@ -294,10 +224,8 @@ FORMS: dict[str, Callable[[Row, Scope], Value]] = {
 
 def _record(node: Any, scope: Scope) -> Value:
     if not isinstance(node, dict) or not node:
-        scope.problem("no_fields", "`fields` names each field and its value")
-        return nothing("fields", scope)
-    names = {str(name): value for name, value in node.items()}
-    children = {name: _value(n, replace(scope / name, field=(*scope.field, name))) for name, n in names.items()}
+        return nothing("fields", scope, "`fields` names each field and its value", code="no_fields")
+    children = {str(k): _value(n, replace(scope / str(k), field=(*scope.field, str(k)))) for k, n in node.items()}
     items = [(name, child.evaluate) for name, child in children.items()]
 
     def evaluate(row: Row, why: Why | None) -> Any:
@@ -308,15 +236,7 @@ def _record(node: Any, scope: Scope) -> Value:
                 record[name] = value
         return record
 
-    uses = tuple(use for child in children.values() for use in child.uses)
-    return Value("fields", evaluate, uses, "json", scope.at, "", children)
-
-
-def _items(node: Row, form: str, scope: Scope, make: Callable[[Any, Scope], Value]) -> list[Value]:
-    if not isinstance(node[form], list) or not node[form]:
-        scope.problem("invalid_expression", f"`{form}` takes a list of paths")
-        return []
-    return [make(item, scope / form / n) for n, item in enumerate(node[form])]
+    return Value("fields", evaluate, _uses(children.values()), "json", scope.at, "", children)
 
 
 def _holds(value: Any) -> bool:
@@ -324,58 +244,45 @@ def _holds(value: Any) -> bool:
     return value is not False and not missing(value)
 
 
-def _changed(value: Value, node: Row, scope: Scope) -> Value:
-    """`values` first, then `as`."""
-    change, kind, inner = _change(node, scope), node.get("as"), value.evaluate
-    if change is None:
+def _uses(values: Iterable[Value]) -> tuple[Use, ...]:
+    return tuple(use for value in values for use in value.uses)
+
+
+def _finished(value: Value, node: Row, scope: Scope) -> Value:
+    """What any form may carry: `values` first, then `as`, then `keep`."""
+    kind, pairs, keep = None if "each" in node else node.get("as"), node.get("values"), "keep" in node
+    if kind is not None and str(kind) not in TYPES:
+        return nothing("path", scope, f"there is no type {kind}", code="unknown_type")
+    convert, spell = TYPES.get(str(kind)), (_folded if node.get("case") == "ignore" else text)
+    pairs = pairs if isinstance(pairs, dict) else {}
+    names = {spell(key): written for key, written in pairs.items()}
+    if len(names) < len(pairs):
+        said = "two entries are the same value when letter case does not count"
+        return nothing("path", scope / "values", said, code="same_value")
+    if convert is None and not names and not keep:
         return value
+    inner = value.evaluate
+
+    def change(found: Any) -> tuple[Any, str]:
+        if names and (key := spell(found)) not in names:
+            return None, "unmapped_value"
+        found = names[key] if names else found
+        if convert is None or found is None:
+            return found, ""
+        found = convert(found)
+        return found, f"no {kind}" if found is None else ""
 
     def evaluate(row: Row, why: Why | None) -> Any:
-        before = inner(row, why)
-        if before is None or before is ABSENT:
-            return before
-        after, reason = change(before)
-        if why is not None:
-            last = why[-1]
-            why[-1] = replace(last, value=after, won=not missing(after), reason=last.reason or reason)
-        return after
+        found = inner(row, why)
+        if found is not None and found is not ABSENT:
+            found, reason = attempt(change, found)
+            if why is not None:
+                why[-1] = replace(why[-1], value=found, won=not missing(found), reason=why[-1].reason or reason)
+        return ABSENT if keep and missing(found) else found
 
-    if kind is None:
-        kinds = {kind_of(written) for written in node["values"].values() if written is not None}
-        kind = kinds.pop() if len(kinds) == 1 else None
-    return replace(value, evaluate=evaluate, kind=kind)
+    written = {kind_of(value) for value in names.values() if value is not None} or {value.kind}
+    return replace(value, evaluate=evaluate, kind=kind or (written.pop() if len(written) == 1 else None))
 
 
-def _change(node: Row, scope: Scope) -> Callable[[Any], tuple[Any, str]] | None:
-    """A function of a value that is there: the changed value, and the reason when there is none."""
-    kind, pairs, ignore = node.get("as"), node.get("values"), node.get("case") == "ignore"
-    if kind is not None and not (isinstance(kind, str) and kind in TYPES):
-        scope.problem("unknown_type", f"there is no type {kind}", hint="use one of: " + ", ".join(TYPES))
-        return None
-    convert, failed = TYPES[kind] if kind else (None, "")
-    written: dict[str | None, Any] | None = None
-    if isinstance(pairs, dict):
-        spell = canon.fold if ignore else str
-        written = {spell(text(key)): value for key, value in pairs.items()}
-        if len(written) < len(pairs):
-            (scope / "values").problem("same_value", "two entries are the same value when letter case does not count")
-    if convert is None and written is None:
-        return None
-
-    def change(value: Any) -> tuple[Any, str]:
-        if missing(value):
-            return (value, "") if kind == "text" and written is None else (None, "")
-        try:
-            if written is not None:
-                key = canon.fold(text(value)) if ignore else text(value)
-                if key not in written:
-                    return None, "unmapped_value"
-                value = written[key]
-            if convert is None or value is None:
-                return value, ""
-            value = convert(value)
-        except FAILS as error:
-            return None, str(error)[:200]
-        return value, "" if value is not None else failed
-
-    return change
+def _folded(value: Any) -> str:
+    return canon.fold(text(value)) or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +13,9 @@ from connector.model import Branch, Row, Why
 At = tuple[str | int, ...]
 Path = tuple[str, ...]
 Evaluate = Callable[[Row, Why | None], Any]
+
+FAILS = (ValueError, TypeError, OverflowError, RecursionError)
+"""What evaluating can raise on some row: in JMESPath, in our functions, when a text is compared with a number."""
 
 
 class Absent:
@@ -34,30 +38,33 @@ def missing(value: Any) -> bool:
     return value is None or value is ABSENT or (isinstance(value, str) and (not value or value.isspace()))
 
 
-def lost(value: Any) -> str:
-    """The word for why `value` counts as missing; nothing when it is there."""
-    if not missing(value):
-        return ""
-    return "absent" if value is ABSENT else "null" if value is None else "blank"
-
-
 def none_of(values: Iterable[Any]) -> Any:
     """What a rule gives when all of its `values` are missing: nothing at all only if none of them was returned."""
     return ABSENT if all(value is ABSENT for value in values) else None
+
+
+def lost(value: Any) -> str:
+    """The word for why `value` counts as missing; nothing when it is there."""
+    return "absent" if value is ABSENT else "null" if value is None else "blank" if missing(value) else ""
+
+
+def note(why: Why | None, at: At, text: str, value: Any, reason: str = "") -> None:
+    """Append a result to the trace, if there is one; what is missing without a `reason` says how."""
+    if why is not None:
+        why.append(Branch(at, text, value, not missing(value), reason or lost(value)))
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
     """A path that is read, from its root: `("appointment", "CreatedDate")`, `*` for an item of a list.
 
-    `at` is the place of the string in the tree, `offset` where in its `text` the path begins, `steps` where each step
-    stands there: -1 for `*` and for what an `each` outside this string contributed.
+    `at` is the place of the string `text` in the tree, `steps` where each step stands in it: -1 for `*` and for what
+    an `each` outside this string contributed.
     """
 
     path: Path
     at: At
     text: str
-    offset: int
     steps: tuple[int, ...]
 
 
@@ -73,12 +80,16 @@ class Problem:
     hint: str = ""
 
 
+class Refused(Exception):
+    """A text that is no path or template of ours; carries what `nothing` has to say of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A compiled value. With a list, `evaluate` appends what happened to it: what stands last there is its own result.
 
     `kind`: text, integer, number, boolean, instant, date, json; None: whatever the paths give.
-    `children`: the values of `fields`, also those of an `each`, whose `kind` is json.
+    `children`: the values of `fields`, also those of an `each`. `items`: the paths of what stands in a list.
     """
 
     form: str
@@ -88,47 +99,57 @@ class Value:
     at: At
     text: str = ""
     children: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    items: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a node stands: its place, the field it fills, the names that an `each` brought, and the list of problems."""
+    """Where a node stands, the field it fills, and the paths of the items that each outer `each` gave a name."""
 
     at: At
     problems: list[Problem]
-    locals: Mapping[str, tuple[Path, ...]] = dataclasses.field(default_factory=dict)
-    """Name -> the paths it stands for: none when its list is made by a function."""
+    text: str = ""
     field: Path = ()
-    in_list: bool = False
+    names: Mapping[str, tuple[Path, ...]] = dataclasses.field(default_factory=dict)
 
     def __truediv__(self, key: str | int) -> Scope:
         return replace(self, at=(*self.at, key))
 
-    def problem(self, code: str, message: str, text: str = "", offset: int | None = None, hint: str = "") -> None:
-        self.problems.append(Problem(code, message, self.at, text, offset, hint))
-
-    def uses(self, text: str, path: Path, steps: tuple[int, ...]) -> tuple[Use, ...]:
-        """The path as read from a read's name, also where it begins with a local one."""
-        bases = self.locals.get(path[0], (path[:1],))
-        return tuple(Use(b + path[1:], self.at, text, steps[0], (-1,) * (len(b) - 1) + steps) for b in bases)
+    def uses(self, path: Path, steps: tuple[int, ...]) -> tuple[Use, ...]:
+        """The path as read from a read's name, also where it begins with that of an item."""
+        bases = self.names.get(path[0], (path[:1],))
+        return tuple(Use(b + path[1:], self.at, self.text, (-1,) * (len(b) - 1) + steps) for b in bases)
 
 
-def note(why: Why | None, at: At, text: str, value: Any, reason: str = "") -> None:
-    """Append a result to the trace, if there is one; what is missing without a `reason` says how."""
-    if why is not None:
-        why.append(Branch(at, text, value, not missing(value), reason or lost(value)))
+def attempt(run: Callable[[Any], tuple[Any, str]], given: Any) -> tuple[Any, str]:
+    """A value and its reason; what `run` raises is the reason for null."""
+    try:
+        return run(given)
+    except FAILS as error:
+        return None, str(error)[:200]
 
 
-def nothing(form: str, scope: Scope, text: str = "") -> Value:
+def leaf(
+    form: str, scope: Scope, run: Callable[[Row], tuple[Any, str]], kind: str | None = None, uses: tuple[Use, ...] = ()
+) -> Value:
+    """A value that is made in one step."""
+
+    def evaluate(row: Row, why: Why | None) -> Any:
+        value, reason = attempt(run, row)
+        note(why, scope.at, scope.text, value, reason)
+        return value
+
+    return Value(form, evaluate, uses, kind, scope.at, scope.text)
+
+
+def nothing(
+    form: str, scope: Scope, said: str, offset: int | None = None, hint: str = "", code: str = "invalid_expression"
+) -> Value:
     """Stands in for a node that has a problem."""
-    return Value(form, lambda _row, _why: None, (), None, scope.at, text)
+    scope.problems.append(Problem(code, said, scope.at, scope.text, offset, hint))
+    return leaf(form, scope, lambda _row: (None, ""))
 
 
-def depth(tree: Any, children: Callable[[Any], Iterable[Any]]) -> int:
-    """How deep a tree of either language is; without recursion, for that is what it guards."""
-    deepest, todo = 0, [(tree, 1)]
-    while todo:
-        node, level = todo.pop()
-        deepest = max(deepest, level)
-        todo.extend((child, level + 1) for child in children(node))
-    return deepest
+def nearest(word: str, words: Iterable[str], what: str) -> str:
+    near = difflib.get_close_matches(word, words := list(words), 1)
+    return f"did you mean {near[0]}?" if near else f"the {what} are {', '.join(sorted(words))}"

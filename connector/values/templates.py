@@ -1,34 +1,30 @@
-"""A template -> a function of one row. Jinja2 reads the text; what its tree means is the table NODES, and nothing else runs.
+"""A template -> a tree. Jinja2 reads the text; what its nodes mean is said here, and nothing else runs.
 
 Jinja's own compiler is never called: no Python is made of a template, no attribute is looked up, nothing can be called, and
-constants are not folded. A node without a line in the table is refused, so a new construct of Jinja is refused too.
+constants are not folded. What has no case is refused, so a new construct of Jinja is refused too.
 """
 
 from __future__ import annotations
 
-import difflib
-import functools
-import inspect
 import operator
-import re
 from collections.abc import Callable, Iterator
+from functools import cached_property, reduce
+from itertools import pairwise, takewhile
 from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.lexer import Lexer
 from jinja2.parser import Parser
 
-from connector.model import Row
-from connector.values.nouns import ABSENT, Scope, Use, depth
-from connector.values.text import FILTERS, joined, text
+from connector.values.nouns import Evaluate, Refused, Scope, nearest
+from connector.values.paths import depth, dotted, node
+from connector.values.text import FILTERS, joined, misfit, text
 
 MAX_SOURCE = 4_096
 MAX_DEPTH = 40
 MAX_CONSTANT = 1_000
 MAX_NUMBER = 10**12
 ALLOWED = "paths, filters, if/else, comparisons, and/or/not, tests and ~ are what a template may hold"
-
-Part = Callable[[Row], Any]
 
 TESTS: dict[str, Callable[[Any], bool]] = {
     "defined": lambda value: value is not None,
@@ -37,11 +33,7 @@ TESTS: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
 }
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "lteq": operator.le, "gt": operator.gt, "gteq": operator.ge,
-    "in": lambda item, items: item in items, "notin": lambda item, items: item not in items,
-}  # fmt: skip
-_REFUSED: dict[type[nodes.Node], str] = {nodes.For: "a loop", nodes.Call: "a call", nodes.Slice: "a slice"}
+_ENDS = {"{{": "}}", "{%": "%}", "{#": "#}"}
 
 
 class _Lexer(Lexer):
@@ -61,236 +53,139 @@ class _Lexer(Lexer):
 
 
 class _Environment(Environment):
-    @property
+    @cached_property
     def lexer(self) -> Lexer:
-        return _lexer(self)
+        return _Lexer(self)
 
 
-_lexer = functools.cache(_Lexer)  # making one compiles its patterns
 _ENVIRONMENT = _Environment(autoescape=False, optimized=False, keep_trailing_newline=True, cache_size=0)
 
 
-def template(source: str, scope: Scope) -> tuple[Part, list[Part], tuple[Use, ...]] | None:
-    """What it prints, the values that it reads and their paths; None when there is a problem."""
-    known = len(scope.problems)
+def parse(scope: Scope) -> tuple[Any, list[Evaluate]]:
+    """The tree of a template, and the values that it reads."""
+    source = scope.text
     if len(source) > MAX_SOURCE:
-        scope.problem("template_not_allowed", f"a template has at most {MAX_SOURCE:,} letters", source, MAX_SOURCE)
-        return None
+        raise _refused(f"a template has at most {MAX_SOURCE:,} letters", MAX_SOURCE)
     try:
-        tree: nodes.Node | None = Parser(_ENVIRONMENT, source.replace("\r", " ")).parse()
+        tree: Any = Parser(_ENVIRONMENT, source.replace("\r", " ")).parse()
     except TemplateSyntaxError as error:
-        message, offset = _syntax(source, error)
-        scope.problem("invalid_template", message, source, offset)
-        return None
+        raise _explained(source, error) from None
     except (RecursionError, ValueError):  # ValueError: thousands of digits
         tree = None
     if tree is None or depth(tree, nodes.Node.iter_child_nodes) > MAX_DEPTH:
-        scope.problem("template_not_allowed", f"nested more than {MAX_DEPTH} deep", source, 0)
-        return None
-    compiling = _Compiling(source, scope)
-    part = compiling.node(tree)
-    uses = sorted(compiling.uses, key=lambda use: use.offset)
-    return (part, compiling.reads, tuple(uses)) if len(scope.problems) == known else None
+        raise _refused(f"nested more than {MAX_DEPTH} deep", 0)
+    meaning = _Meaning(scope)
+    return meaning.of(tree), meaning.reads
 
 
-def _syntax(source: str, error: TemplateSyntaxError) -> tuple[str, int]:
+def _refused(message: str, place: int, hint: str = ALLOWED, code: str = "template_not_allowed") -> Refused:
+    return Refused(message, place, hint, code)
+
+
+def _explained(source: str, error: TemplateSyntaxError) -> Refused:
     message, offset = error.message or "", min(error.lineno or 0, len(source))
-    message = message.replace("end of print statement", "}}").replace("end of statement block", "%}")
-    opened = max(("{{", "{%", "{#"), key=lambda mark: source.rfind(mark, 0, offset + 2))
-    begin = max(0, source.rfind(opened, 0, offset + 2))
-    closing = {"{{": "}}", "{%": "%}", "{#": "#}"}[opened]
-    if "Missing end of comment" in message or closing not in source[begin:]:
-        return f"this {opened} is never closed: expected {closing} before the end", begin
-    if "Expected an expression" in message and "'}}'" in message:
-        return "nothing stands between {{ and }}", begin
-    if "looking for the following tags" in message:
-        tag = re.search(r"The innermost block that needs to be closed is '(\w+)'", message)
-        word = tag[1] if tag else "if"
-        return f"this {{% {word} %}} is never closed: expected {{% end{word} %}} before the end", begin
-    return message[:1].lower() + message[1:].rstrip("."), offset
+    begin = max(0, *(source.rfind(mark, 0, offset + 2) for mark in _ENDS))
+    opening = source[begin : begin + 2]
+    closing = _ENDS.get(opening, "")
+    if closing not in source[begin:]:
+        message, offset = f"this {opening} is never closed: expected {closing} before the end", begin
+    elif "looking for the following tags" in message:
+        message, offset = "this {% if %} is never closed: expected {% endif %} before the end", begin
+    elif "Expected an expression" in message:
+        message, offset = "nothing stands between {{ and }}", begin
+    message = message[:1].lower() + message[1:].replace("end of print statement", "}}")
+    return Refused(message, offset, "", "invalid_template")
 
 
-class _Compiling:
-    def __init__(self, source: str, scope: Scope) -> None:
-        self.source, self.scope = source, scope
-        self.uses: dict[Use, None] = {}
-        self.reads: list[Part] = []
+class _Meaning:
+    """Of a node of Jinja: a node of `paths.py`."""
 
-    def refuse(self, node: Any, message: str, code: str = "template_not_allowed", hint: str = ALLOWED) -> Part:
-        self.scope.problem(code, message, self.source, self.place(node), hint)
-        return lambda _row: None
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.reads: list[Evaluate] = []
 
-    def place(self, node: nodes.Node) -> int:
-        return min(node.lineno or 0, len(self.source))
+    def place(self, it: nodes.Node) -> int:
+        return min(it.lineno or 0, len(self.scope.text))
 
-    def node(self, node: Any) -> Part:
-        if make := NODES.get(type(node)):
-            return make(self, node)
-        word = (
-            "arithmetic (~ joins text)"
-            if isinstance(node, nodes.BinExpr | nodes.UnaryExpr)
-            else type(node).__name__.lower()
-        )
-        return self.refuse(node, f"{_REFUSED.get(type(node), word)} is not allowed in a template")
+    def of(self, it: Any) -> Any:
+        match it:
+            case nodes.TemplateData():
+                return node("literal", value=it.data)
+            case nodes.Const():
+                return self.constant(it)
+            case nodes.Name() | nodes.Getattr() | nodes.Getitem():
+                return self.path(it)
+            case nodes.Template(body=parts) | nodes.Output(nodes=parts) | nodes.Concat(nodes=parts):
+                return self.text(parts)
+            case nodes.Filter() | nodes.Test():
+                return self.call(it)
+            case nodes.Compare():
+                parts = [self.of(it.expr), *(self.of(each.expr) for each in it.ops)]
+                pairs = [_compared(each.op, pair) for each, pair in zip(it.ops, pairwise(parts), strict=True)]
+                return reduce(lambda left, right: node("choice", [left, right, None]), pairs)
+            case nodes.And():
+                return node("choice", [self.of(it.left), self.of(it.right), None])
+            case nodes.Or():
+                return node("choice", [self.of(it.left), None, self.of(it.right)])
+            case nodes.Not():
+                return node("call", [self.of(it.node)], value=operator.not_)
+            case nodes.CondExpr():
+                other = self.of(it.expr2 or nodes.Const(None))
+                return node("choice", [self.of(it.test), self.of(it.expr1), other])
+            case nodes.If():
+                other = self.text(it.else_)
+                for branch in reversed([it, *it.elif_]):
+                    other = node("choice", [self.of(branch.test), self.text(branch.body), other])
+                return other
+        raise _refused(f"{type(it).__name__.lower()} is not allowed in a template", self.place(it))
 
-    # ---- text ----
-
-    def body(self, items: list[Any]) -> Part:
-        parts = [self.node(item) for item in items]
+    def text(self, parts: list[Any]) -> Any:
         if len(parts) == 1:
-            return parts[0]
-        return lambda row: joined(text(part(row)) for part in parts)
+            return self.of(parts[0])
+        return node("call", map(self.of, parts), value=lambda *found: joined(map(text, found)))
 
-    def const(self, node: Any) -> Part:
-        value = node.value
-        if isinstance(value, str) and len(value) > MAX_CONSTANT:
-            return self.refuse(node, f"a text in a template has at most {MAX_CONSTANT:,} characters")
-        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
-            return self.refuse(node, f"a number in a template is at most {MAX_NUMBER:,}")
-        return lambda _row: value
+    def constant(self, it: nodes.Const) -> Any:
+        if isinstance(it.value, str) and len(it.value) > MAX_CONSTANT:
+            raise _refused(f"a text in a template has at most {MAX_CONSTANT:,} letters", self.place(it))
+        if isinstance(it.value, int | float) and not abs(it.value) <= MAX_NUMBER:
+            raise _refused(f"a number in a template is at most {MAX_NUMBER:,}", self.place(it))
+        return node("literal", value=it.value)
 
-    # ---- paths ----
+    def path(self, it: Any) -> Any:
+        """Names and keys up to the first thing that is none of them, such as a filter in brackets."""
+        steps: list[Any] = []
+        while isinstance(it, nodes.Name | nodes.Getattr | nodes.Getitem):
+            match it:
+                case nodes.Name(name=key) | nodes.Getattr(attr=key) if key.startswith("_"):
+                    raise _refused(f"{key} is not allowed in a template: no name begins with _", self.place(it))
+                case nodes.Name(name=key) | nodes.Getattr(attr=key) | nodes.Getitem(arg=nodes.Const(value=str(key))):
+                    steps.insert(0, node("field", value=key, start=self.scope.text.find(key, self.place(it))))
+                case nodes.Getitem(arg=nodes.Const(value=int(key))):
+                    steps.insert(0, node("index", value=key))
+                case _:
+                    raise _refused("only a name or a number stands in [ ] in a template", self.place(it))
+            it = getattr(it, "node", None)
+        if it is not None:
+            return node("subexpression", [self.of(it), *steps])
+        names = takewhile(lambda step: step["type"] == "field", steps)
+        self.reads.append(dotted(tuple(step["value"] for step in names), self.scope))
+        return node("subexpression", steps)
 
-    def path(self, node: Any) -> Part:
-        """Names and keys up to the first thing that is none of them: a filter in brackets, for instance."""
-        steps: list[str | int] = []
-        places: list[int] = []
-        while isinstance(node, nodes.Getattr | nodes.Getitem):
-            key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
-            if isinstance(key, bool) or not isinstance(key, str | int):
-                return self.refuse(node, "only a name or a number stands in [ ] in a template")
-            if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
-                return self.refuse(node, f"{key} is not allowed in a template: no name behind a dot begins with _")
-            steps.insert(0, key)
-            places.insert(0, self.source.find(str(key), self.place(node)))
-            node = node.node
-        if not isinstance(node, nodes.Name):
-            return _given(_at(self.node(node), steps))
-        root = node.name
-        if root.startswith("_"):
-            return self.refuse(node, f"{root} is not allowed in a template: no name begins with _")
-        path = (root, *("*" if isinstance(step, int) else step for step in steps))
-        offsets = (self.place(node), *(-1 if isinstance(s, int) else p for s, p in zip(steps, places, strict=True)))
-        self.uses.update(dict.fromkeys(self.scope.uses(self.source, path, offsets)))
-        found = _at(lambda row: row.get(root, ABSENT), steps)
-        self.reads.append(found)
-        return _given(found)
-
-    # ---- filters, tests, comparisons ----
-
-    def filter(self, node: Any) -> Part:
-        function = FILTERS.get(node.name)
-        if function is None:
-            near = difflib.get_close_matches(node.name, FILTERS, 1)
-            hint = f"did you mean {near[0]}?" if near else "the filters are " + ", ".join(FILTERS)
-            return self.refuse(node, f"there is no filter {node.name}", "unknown_filter", hint)
-        if node.node is None or node.dyn_args or node.dyn_kwargs:
-            return self.refuse(node, f"{node.name} is not allowed like this in a template")
-        value, args = self.node(node.node), [self.node(arg) for arg in node.args]
-        named = {pair.key: self.node(pair.value) for pair in node.kwargs}
-        try:
-            inspect.signature(function).bind(value, *args, **named)
-        except TypeError as error:
-            return self.refuse(node, f"{node.name}: {error}", hint=function.__doc__ or "")
-        if not args and not named:
-            return lambda row: function(value(row))
-        return lambda row: function(value(row), *(a(row) for a in args), **{k: part(row) for k, part in named.items()})
-
-    def test(self, node: Any) -> Part:
-        test = TESTS.get(node.name)
-        if test is None or node.args or node.kwargs or node.dyn_args or node.dyn_kwargs:
-            return self.refuse(
-                node, f"there is no test {node.name}", "unknown_test", "the tests are " + ", ".join(TESTS)
-            )
-        value = self.node(node.node)
-        return lambda row: test(value(row))
-
-    def compare(self, node: Any) -> Part:
-        first = self.node(node.expr)
-        rest = [(_COMPARE[operand.op], operand.op, self.node(operand.expr)) for operand in node.ops]
-
-        def compared(row: Row) -> bool:
-            left = first(row)
-            for holds, op, part in rest:
-                right = part(row)
-                try:
-                    if not holds(left, right):
-                        return False
-                except TypeError:  # null, or a number beside a text: neither before nor behind, and in nothing
-                    if op != "notin":
-                        return False
-                left = right
-            return True
-
-        return compared
-
-    def choice(self, test: Any, then: Part, other: Part) -> Part:
-        asked = self.node(test)
-        return lambda row: then(row) if asked(row) else other(row)
-
-    def conditional(self, node: Any) -> Part:
-        other = self.node(node.expr2) if node.expr2 else lambda _row: None
-        return self.choice(node.test, self.node(node.expr1), other)
-
-    def branches(self, node: Any) -> Part:
-        other = self.body(node.else_)
-        for branch in reversed(node.elif_):
-            other = self.choice(branch.test, self.body(branch.body), other)
-        return self.choice(node.test, self.body(node.body), other)
-
-    def logic(self, node: Any) -> Part:
-        left, right = self.node(node.left), self.node(node.right)
-        if isinstance(node, nodes.And):
-            return lambda row: left(row) and right(row)
-        return lambda row: left(row) or right(row)
-
-    def negation(self, node: Any) -> Part:
-        value = self.node(node.node)
-        return lambda row: not value(row)
+    def call(self, it: Any) -> Any:
+        kind, known = ("filter", FILTERS) if isinstance(it, nodes.Filter) else ("test", TESTS)
+        if it.name not in known:
+            hint = nearest(it.name, known, f"{kind}s")
+            raise _refused(f"there is no {kind} {it.name}", self.place(it), hint, f"unknown_{kind}")
+        if it.node is None or it.kwargs or it.dyn_args or it.dyn_kwargs:
+            raise _refused(f"{it.name} is not allowed like this in a template", self.place(it))
+        function, args = known[it.name], [it.node, *it.args]
+        if wrong := misfit(function, len(args)):
+            raise _refused(f"{it.name}: {wrong}", self.place(it), function.__doc__ or "")
+        return node("call", map(self.of, args), value=function)
 
 
-def _at(value: Part, steps: list[str | int]) -> Part:
-    """Keys of dicts and places in lists; never an attribute. As in a path, a key that is not there gives ABSENT."""
-
-    def reached(row: Row) -> Any:
-        here = value(row)
-        for step in steps:
-            if isinstance(here, dict):
-                here = here.get(step, ABSENT)
-            elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-                here = here[step]
-            elif here is not ABSENT:
-                here = None
-        return here
-
-    return reached
-
-
-def _given(value: Part) -> Part:
-    """Null for what is absent, so that filters, tests and ~ know one nothing."""
-
-    def given(row: Row) -> Any:
-        found = value(row)
-        return None if found is ABSENT else found
-
-    return given
-
-
-NODES: dict[type[nodes.Node], Callable[[_Compiling, Any], Part]] = {
-    nodes.Template: lambda compiling, node: compiling.body(node.body),
-    nodes.Output: lambda compiling, node: compiling.body(node.nodes),
-    nodes.Concat: lambda compiling, node: compiling.body(node.nodes),
-    nodes.TemplateData: lambda _compiling, node: lambda _row: node.data,
-    nodes.Const: _Compiling.const,
-    nodes.Name: _Compiling.path,
-    nodes.Getattr: _Compiling.path,
-    nodes.Getitem: _Compiling.path,
-    nodes.Filter: _Compiling.filter,
-    nodes.Test: _Compiling.test,
-    nodes.Compare: _Compiling.compare,
-    nodes.If: _Compiling.branches,
-    nodes.CondExpr: _Compiling.conditional,
-    nodes.And: _Compiling.logic,
-    nodes.Or: _Compiling.logic,
-    nodes.Not: _Compiling.negation,
-}
+def _compared(operand: str, pair: tuple[Any, Any]) -> Any:
+    if operand not in ("in", "notin"):
+        return node("comparator", pair, value=operand.replace("teq", "te"))
+    found = node("call", pair, value=lambda item, items: isinstance(items, list | str | dict) and item in items)
+    return found if operand == "in" else node("call", [found], value=operator.not_)
