@@ -127,7 +127,7 @@ def lint(files: tuple[Path, ...], format_: str, combinations: bool) -> int:
     chosen = list(files) or _files(
         "mappings/*.yaml", "mappings/tests/*.yaml", "mappings/connections/*.yaml", "connections/*.yaml"
     )
-    findings = [finding for file in chosen for finding in linter.check(file)]
+    findings = [finding for file in chosen for finding in linter.check(file, among=chosen)]
     sources = [source.read(file) for file in chosen if file.is_file() and not _unreadable(findings, file)]
     if format_ == "json":
         click.echo(linter.render_json(findings))

@@ -1,113 +1,105 @@
 """Is a mapping, a connection or an example file right? All independent faults at once, each at its line and column.
 
 The validator that run uses: nothing runs that this refuses, and nothing that this accepts fails to compile. Rules are
-generators over a File, in the visible table RULES; a shape of the file that is wrong silences them for what it spoils.
+generators over a File, or over each object of it; what the grammar refused is silent for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from connector import shape, source
 from connector.errors import SpecError
 from connector.lint import connection, fields, mapping
-from connector.lint.file import File
-from connector.lint.findings import CODES, LEVELS, Finding, render_json, render_text, summary
+from connector.lint.file import File, Findings, Object
+from connector.lint.findings import CODES, LEVELS, Finding, render_json, render_text
 from connector.lint.grammar import check as check_grammar
 from connector.lint.grammar import kind_of, sane
 from connector.lint.mapping import combinations
 from connector.model import Shape
 from connector.source import Source, Span
 
-__all__ = [
-    "CODES",
-    "LEVELS",
-    "RULES",
-    "Finding",
-    "check",
-    "check_source",
-    "combinations",
-    "render_json",
-    "render_text",
-    "summary",
-]
+__all__ = ["CODES", "LEVELS", "RULES", "Finding", "check", "check_source", "combinations", "render_json", "render_text"]
 
-RULES: Mapping[str, tuple[mapping.Rule, ...]] = {
-    "mapping": (
-        mapping.file_name,
-        mapping.systems,
-        mapping.schedule,
-        mapping.one_way,
-        mapping.triggers,
-        mapping.joins,
-        mapping.roots,
-        mapping.unused,
-        mapping.match,
-        fields.expressions,
-        fields.missing_in_paths,
-        fields.objects,
-        fields.paths,
-        fields.selection,
-        fields.targets,
-    ),
+RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
+    "mapping": (connection.file_name, connection.names, mapping.systems, fields.objects),
     "connection": (
-        mapping.file_name,
-        connection.mapping_exists,
-        connection.schedule,
-        connection.objects,
+        *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
         connection.systems,
-        connection.secrets,
-        connection.logins,
     ),
-    "examples": (
-        connection.mapping_exists,
-        connection.example_names,
-        fields.example_values,
-    ),
+    "examples": (connection.names, connection.mapping_is_there, connection.directions, connection.examples),
 }
+OF_AN_OBJECT: tuple[Callable[[File, Object], Findings], ...] = (
+    *(connection.reads, mapping.triggers, mapping.roots, mapping.idle, mapping.keys),
+    *(fields.expressions, fields.paths, fields.selection, fields.picklists, fields.targets),
+)
 
 
-def check(path: Path, *, shapes: Mapping[str, Shape] | None = None) -> list[Finding]:
-    """Everything wrong with a file. Shapes are those of the folder `shapes` beside the mapping, unless they are given."""
+def check(path: Path, *, shapes: Mapping[str, Shape] | None = None, among: Collection[Path] = ()) -> list[Finding]:
+    """Everything wrong with a file. Shapes are those of the folder `shapes` beside the mapping, unless they are given.
+
+    `among`: the files that are looked at, too; of a mapping that is one of them nothing is said here.
+    """
     try:
         read = source.read(path)
     except SpecError as error:
         said = str(error).removeprefix(f"{path}").lstrip(":0123456789 ")
-        return [Finding("error", "unreadable_file", said, str(path), Span(1, 1, 0, 0))]
-    return check_source(read, shapes=shapes, folder=path.absolute().parent)
+        return [Finding("error", "unreadable_file", said, str(path), Span())]
+    return check_source(read, shapes=shapes, folder=path.absolute().parent, among=among)
 
 
 def check_source(
-    read: Source, *, shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
+    read: Source,
+    *,
+    shapes: Mapping[str, Shape] | None = None,
+    folder: Path | None = None,
+    among: Collection[Path] = (),
 ) -> list[Finding]:
     """Everything wrong with a text; without a `folder`, what it says of other files is not looked at."""
-    kind = kind_of(read.tree)
-    file = File(read, kind, {}, folder=folder)
-    found = [Finding("error", fault.code, fault.message, read.name, fault.span) for fault in read.faults]
-    if all(fault.code in ("duplicate_key", "number_too_long") for fault in read.faults):
-        troubles = check_grammar(read, kind)
-        found += [file.trouble(trouble) for trouble in troubles]
-        tree = sane(read.tree, troubles)
-        if isinstance(tree, dict):
-            found += _rules(File(read, kind, tree, frozenset(t.at for t in troubles), folder), shapes)
+    file, found = _opened(read, folder)
+    if file:
+        path = connection.mapping_path(file) if file.kind != "mapping" else None
+        if path and path.is_file():
+            file.mapping, there = _mapping(path)
+            if file.mapping and path.resolve() not in {each.resolve() for each in among}:
+                there = [*there, *_rules(file.mapping, shapes, path.parent)]
+                file.mapping_errors = len({finding for finding in there if finding.level == "error"})
+        found += _rules(file, shapes, path.parent if path else folder)
     return sorted(dict.fromkeys(found), key=lambda finding: finding.order)
 
 
-def _rules(file: File, shapes: Mapping[str, Shape] | None) -> list[Finding]:
+def _opened(read: Source, folder: Path | None) -> tuple[File | None, list[Finding]]:
+    """The file without what the grammar refuses; None when nothing can be understood."""
+    kind = kind_of(read.tree)
+    file = File(read, kind, {}, folder=folder)
+    found = [Finding("error", fault.code, fault.message, read.name, fault.span) for fault in read.faults]
+    if any(fault.code not in ("duplicate_key", "number_too_long") for fault in read.faults):
+        return None, found
+    troubles = check_grammar(read.tree, kind)
+    found += [file.finding(each.code, each.at, each.message, each.hint, key=each.key) for each in troubles]
+    file.tree, file.spoiled = sane(read.tree, troubles), frozenset(trouble.spoils for trouble in troubles)
+    return (file if isinstance(file.tree, dict) else None), found
+
+
+def _mapping(path: Path) -> tuple[File | None, list[Finding]]:
+    try:
+        file, found = _opened(source.read(path), path.parent)
+    except SpecError:
+        return None, []
+    return (file if file and file.kind == "mapping" and not file.source.faults else None), found
+
+
+def _rules(file: File, shapes: Mapping[str, Shape] | None, beside: Path | None) -> list[Finding]:
     found: list[Finding] = []
-    beside = file.folder
-    if file.kind != "mapping" and (path := connection.mapping_path(file)):
-        beside = path.parent
-        if connection.mapping_of(file) is not None:
-            file.mapping_errors = sum(finding.level == "error" for finding in check(path, shapes=shapes))
     try:
         file.shapes = _recorded(beside / "shapes") if shapes is None and beside else shapes or {}
     except SpecError as error:
         place = ("systems", "remote") if file.kind == "mapping" else ("mapping",)
-        found.append(file.finding("bad_shape", str(error), place, "record it again: connector discover"))
-    return found + [finding for rule in RULES[file.kind] for finding in rule(file)]
+        found.append(file.finding("bad_shape", place, str(error), "record it again: connector discover"))
+    found += [finding for rule in RULES[file.kind] for finding in rule(file)]
+    return found + [each for thing in file.objects.values() for rule in OF_AN_OBJECT for each in rule(file, thing)]
 
 
 def _recorded(folder: Path) -> Mapping[str, Shape]:

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -23,10 +23,7 @@ CODES: dict[str, str] = {
     "file_too_large": "a file may have 256 KiB and 50,000 values",
     "nested_too_deep": "nesting goes 32 levels deep at most",
     "several_documents": "a file holds one document",
-    "alias": "aliases (*name) are not part of the language",
-    "anchor": "anchors (&name) are not part of the language",
-    "tag": "tags (!name) are not part of the language",
-    "merge_key": "merge keys (<<) are not part of the language",
+    "not_plain_yaml": "anchors, aliases, tags and merge keys are not part of the language",
     "key_not_text": "a key must be text",
     "duplicate_key": "a key is given twice",
     "number_too_long": "a number has 17 digits at most; text goes in quotes",
@@ -40,8 +37,7 @@ CODES: dict[str, str] = {
     "out_of_range": "a number, list or text that is too small or too large",
     "unquoted_path": "a path that YAML reads as a list or a map: put it in quotes",
     "no_form": "a field that names no form (path, first, latest, template ...)",
-    "two_forms": "a field that names two forms",
-    "misplaced_key": "a key that belongs to another form",
+    "two_forms": "two keys of which there can be only one",
     # names
     "wrong_file_name": "the file is not called like what it holds",
     "same_system": "home and remote are one system",
@@ -52,17 +48,14 @@ CODES: dict[str, str] = {
     "repeated_trigger": "two triggers start from the same read",
     "join_order": "a join looks at a read that is not in the row yet",
     "never_joined": "unless_joined_by names a trigger that cannot have carried the record",
-    "read_not_joined": "paths use a read that no trigger brings, so nothing fills it",
+    "read_not_joined": "paths use a read that no trigger brings",
     "unused_read": "a read that nothing uses",
     "many_as_row": "a list of rows is used as if it were one row",
     "row_as_many": "one row is used as if it were a list",
     "whole_row": "a whole row stands where one value is needed",
-    "match_keys_or_link": "a match needs keys, or by: link, and not both",
     "unknown_key_field": "a match key is no field of the record",
     "key_not_scalar": "a match key is an object, a list, or not mapped",
     "constant_key": "every record would have the same match key",
-    "differs_needs_two_keys": "differs speaks of the second key, and there is only one",
-    "senseless_match": "found and missing say something that cannot happen, or nothing at all",
     "unstable_match_key": "a match key changes when another record is joined later",
     # values
     "invalid_expression": "the path is not valid",
@@ -87,16 +80,12 @@ CODES: dict[str, str] = {
     "read_only_target": "the target field cannot be written",
     "required_field_unmapped": "a field that the target demands is never written",
     # directions and connections
-    "one_way_object": "an object with read, triggers and write flows one way",
     "mapping_not_found": "the mapping that is named is not there",
     "mapping_has_errors": "the mapping that is named has errors of its own",
     "direction_widened": "a connection wants a direction that the mapping does not allow",
     "unknown_system": "the mapping has no system of this name",
     "missing_system": "a system of the mapping is not given",
     "secret_in_file": "a secret is written out",
-    "login_needs_my_domain": "this sign-in needs the org's own address (My Domain)",
-    "insecure_login": "sign-in goes over https",
-    "schedule_out_of_range": "every is shorter than 30 seconds, or longer than a day",
     # examples
     "unknown_row": "no row has this name",
     "repeated_id": "two examples have the same id",
@@ -134,25 +123,20 @@ class Finding:
         return (self.file, self.span.line, self.span.column, self.code, self.message)
 
 
-def nearest(word: str, names: Iterable[str]) -> str | None:
+def nearest(word: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The name that was probably meant: other case, a package prefix left out, a slip of the pen."""
-    pool = list(dict.fromkeys(names))
-    folded = word.casefold()
-    for name in pool:
-        if name.casefold() == folded or name.casefold().endswith("__" + folded):
-            return name
-    close = get_close_matches(word, pool, 1) or get_close_matches(folded, [name.casefold() for name in pool], 1)
-    return next((name for name in pool if close and name.casefold() == close[0].casefold()), None)
+    folded, pool = word.casefold(), {name.casefold(): name for name in names}
+    ends = (name for name in pool if name == folded or name.endswith("__" + folded))
+    near = next(ends, None) or next(iter(get_close_matches(folded, pool, 1, cutoff)), None)
+    return pool[near] if near else None
 
 
-def instead(word: str, names: Iterable[str], at_most: int = 5) -> str:
+def instead(word: str, names: Iterable[str]) -> str:
     """The nearest name as a question, else the first of the choices."""
     pool = [str(name) for name in names]
     if near := nearest(word, pool):
         return f"did you mean {near}?"
-    if not pool:
-        return "there is none to choose from"
-    return f"one of: {', '.join(pool[:at_most])}{' ...' if len(pool) > at_most else ''}"
+    return f"one of: {', '.join(pool[:5])}{' ...' * (len(pool) > 5)}" if pool else "there is none to choose from"
 
 
 # ---- printing --------------------------------------------------------------------------------------------
@@ -192,9 +176,9 @@ def _excerpt(source: Source, span: Span, secrets: list[tuple[int, int]]) -> tupl
     """The line of a finding, or the part of a long one around it, and the blanks and carets that go under it."""
     cut = span.column - 41 if span.column > _WIDTH - 40 else 0
     line = source.line(span.line)[cut : cut + 2 * _WIDTH]
-    begin, first = span.start - (span.column - 1) + cut, span.column - 1 - cut
+    first = span.column - 1 - cut
     last = max(first + 1, min(first + span.length, len(line)))
-    chars = [*line, " "]
+    chars, begin = [*line, " "], span.start - first
     for start, end in secrets:
         here, there = max(start - begin, 0), min(end - begin, len(line))
         if here < there:
@@ -207,56 +191,43 @@ def _excerpt(source: Source, span: Span, secrets: list[tuple[int, int]]) -> tupl
     return text, " " * blanks + "^" * max(carets, 1)
 
 
-def render_text(findings: Sequence[Finding], sources: Mapping[str, Source] | Iterable[Source]) -> str:
-    """Findings for people: place, code and message, the line, a caret, and what to write instead; then a summary."""
-    files = dict(sources) if isinstance(sources, Mapping) else {source.name: source for source in sources}
-    hidden = {name: _secrets(source) for name, source in files.items()}
+def render_text(findings: Sequence[Finding], sources: Iterable[Source]) -> str:
+    """Findings for people: place, code and message, the line, a caret, and what to write instead; then how many."""
+    files = {source.name: (source, _secrets(source)) for source in sources}
     blocks = []
     for finding in findings:
-        place = f"{finding.file}:{finding.span.line}:{finding.span.column}"
-        block = f"{place}: {finding.level} [{finding.code}] {_shown(finding.message)[0]}\n"
-        source, hint = files.get(finding.file), _shown(finding.hint)[0]
-        if source and source.line(finding.span.line).strip():
-            line, carets = _excerpt(source, finding.span, hidden[finding.file])
-            number = str(finding.span.line)
-            block += f"{number} | {line}\n{' ' * len(number)} | {carets} {hint}".rstrip() + "\n"
+        number, hint = finding.span.line, _shown(finding.hint)[0]
+        said = f"{finding.level} [{finding.code}] {_shown(finding.message)[0]}"
+        block = f"{finding.file}:{number}:{finding.span.column}: {said}\n"
+        source, secrets = files.get(finding.file, (None, []))
+        if source and source.line(number).strip():
+            line, carets = _excerpt(source, finding.span, secrets)
+            block += f"{number} | {line}\n{' ' * len(str(number))} | {carets} {hint}".rstrip() + "\n"
         elif hint:
             block += f"  {hint}\n"
         blocks.append(block)
-    return "\n".join([*blocks, summary(findings, len(files)) + "\n"])
+    return "\n".join([*blocks, _summary(findings, len(files)) + "\n"])
 
 
-def summary(findings: Iterable[Finding], files: int) -> str:
+def _summary(findings: Iterable[Finding], files: int) -> str:
     """`3 files, 0 problems`, or `2 errors, 1 warning in 1 file`; notes are no problems."""
     count = Counter(finding.level for finding in findings)
-    notes = f", {_many(count['note'], 'note')}" if count["note"] else ""
-    if not count["error"] and not count["warning"]:
-        return f"{_many(files, 'file')}, 0 problems{notes}"
     said = [_many(count[level], level) for level in ("error", "warning", "note") if count[level]]
-    return f"{', '.join(said)} in {_many(files, 'file')}"
+    if count["error"] or count["warning"]:
+        return f"{', '.join(said)} in {_many(files, 'file')}"
+    return ", ".join([_many(files, "file"), "0 problems", *said])
 
 
 def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def render_json(findings: Iterable[Finding]) -> str:
     """One JSON document: a list of findings."""
-    return json.dumps(
-        [
-            {
-                "file": finding.file,
-                "line": finding.span.line,
-                "column": finding.span.column,
-                "end_column": finding.span.column + finding.span.length,
-                "level": finding.level,
-                "code": finding.code,
-                "message": finding.message,
-                "hint": finding.hint,
-                "at": finding.dotted,
-            }
-            for finding in findings
-        ],
-        indent=2,
-        ensure_ascii=False,
-    )
+    found = [
+        {key: getattr(each, key) for key in ("file", "level", "code", "message", "hint")}
+        | {"line": each.span.line, "column": each.span.column, "end_column": each.span.column + each.span.length}
+        | {"at": each.dotted}
+        for each in findings
+    ]
+    return json.dumps(found, indent=2, ensure_ascii=False)
