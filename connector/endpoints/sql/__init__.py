@@ -313,8 +313,12 @@ def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
 def _pragmas(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
     with suppress(sqlite3.Error):  # a read-only file, or none: the first statement says so
-        for pragma in ("busy_timeout=10000", "foreign_keys=ON", "synchronous=FULL", "journal_mode=WAL"):
+        for pragma in ("busy_timeout=10000", "foreign_keys=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}").close()
+        if connection.execute("PRAGMA page_count").fetchone() == (
+            0,
+        ):  # how somebody else's file is kept is theirs to say
+            connection.execute("PRAGMA journal_mode=WAL").close()
 
 
 def _begin(db: Connection) -> None:
