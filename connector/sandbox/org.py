@@ -176,6 +176,8 @@ class Org:
 
     def lock(self, object: str, id: str, writes: int = 1) -> None:  # noqa: A002
         """The next writes to the row, or to a row that refers to it, find it locked by somebody else."""
+        if isinstance(writes, bool) or not isinstance(writes, int):
+            raise ValueError(f"writes is a number, not {writes!r}")  # noqa: TRY004  one kind of error
         found = self.records.known_id(self.records.known(object), id)
         with self.store.lock:
             self.records.locks[found] = writes
@@ -186,7 +188,7 @@ class Org:
         return next((user for user in self.users.values() if user.username.lower() == username.lower()), None)
 
     def user(self, username: str) -> User:
-        found = self.find_user(username)
+        found = self.find_user(username) if isinstance(username, str) else None
         if found is None:
             raise ValueError(f"the org has no user {username!r}")
         return found

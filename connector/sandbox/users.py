@@ -7,7 +7,9 @@ Row-level sharing is not emulated: who sees an object sees all of its rows.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from connector.sandbox import ids
 from connector.sandbox.schema import Schema, words
@@ -46,6 +48,12 @@ class User:
     def name(self) -> str:
         return " ".join(part for part in (self.first_name, self.last_name) if part)
 
+    def offset(self, now: datetime) -> int:
+        """Milliseconds from UTC, without summer time."""
+        local = now.astimezone(ZoneInfo(self.time_zone))
+        apart = (local.utcoffset() or timedelta()) - (local.dst() or timedelta())
+        return int(apart.total_seconds() * 1000)
+
     def row(self) -> dict[str, Any]:
         """The row of the User object that stands for it."""
         return {
@@ -83,6 +91,10 @@ def user(given: Mapping[str, Any]) -> User:
     odd = next((key for key, value in texts.items() if not isinstance(value, str)), None)
     if odd is not None or not texts.get("username"):
         raise ValueError(f"a user's {odd or 'username'} is a text")
+    try:
+        ZoneInfo(texts.get("time_zone", "GMT"))
+    except (ValueError, OSError, KeyError):
+        raise ValueError(f"{texts['time_zone']!r} is not a time zone") from None
     if "id" in texts:
         texts["id"] = _user_id(texts["id"])
     texts.setdefault("last_name", texts["username"].partition("@")[0])

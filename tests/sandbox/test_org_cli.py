@@ -133,6 +133,8 @@ def test_the_yaml_of_the_docs_and_of_the_help_furnishes_an_org(read):
         ("objects: {Account: {recordTypes: {A: {default: true}, B: {default: true}}}}", "only one record type"),
         ("users: [{name: ann}]", "a user has no name"),
         ("users: [{password: x}]", "username is a text"),
+        ("users: [{username: a@b.c, time_zone: ../x}]", "is not a time zone"),
+        ("users: [{username: a@b.c, id: 001000000000001AAA}]", "is not an id of a user"),
         ("users: [{username: a@b.c, objects: {Nope: none}}]", "no object 'nope'"),
         ("users: [{username: a@b.c, fields: {Account.Name: none}}]", "Account.Name cannot be hidden"),
         ("users: [{username: a@b.c, fields: {Account: none}}]", "not OBJECT.FIELD"),

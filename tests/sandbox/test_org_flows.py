@@ -4,9 +4,11 @@ import base64
 import hashlib
 import re
 from datetime import timedelta
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sandbox_site import NOW
 
 CALLBACK = "http://localhost:8080/callback?kept=1"
@@ -24,7 +26,14 @@ CLIENTS = {
     "careful": {"secret": "s3cret", "callbacks": [CALLBACK], "secret_on_refresh": True},
 }
 USERS = [
-    {"username": ANN, "password": "secret", "security_token": "tok", "first_name": "Ann", "last_name": "Miller"},
+    {
+        "username": ANN,
+        "password": "secret",
+        "security_token": "tok",
+        "first_name": "Ann",
+        "last_name": "Miller",
+        "time_zone": "America/New_York",
+    },
     {"username": "bob@example.com"},
 ]
 
@@ -365,6 +374,7 @@ def test_userinfo_and_the_identity_url_tell_who_it_is(site):
     bearer = {"Authorization": f"Bearer {body['access_token']}"}
     info = site.bare.get(f"{site.url}/services/oauth2/userinfo", headers=bearer).json()
     assert (info["sub"], info["preferred_username"], info["name"]) == (body["id"], ANN, "Ann Miller")
+    assert (info["zoneinfo"], info["utcOffset"]) == ("America/New_York", -18_000_000)
     assert info["urls"]["rest"] == f"{site.url}/services/data/v{{version}}/"
     about = site.bare.get(body["id"], headers=bearer)
     assert (about.status_code, "Sforce-Limit-Info" in about.headers) == (200, False)
@@ -407,3 +417,55 @@ def test_no_body_breaks_the_token_endpoint(site, body):
         )
         assert response.status_code == 400
         assert "error" in response.text
+
+
+WORDS = st.sampled_from(
+    ["grant_type", "authorization_code", "refresh_token", "client_id", "web", "client_secret", "s3cret", "code", "token",
+     "redirect_uri", CALLBACK, "response_type", "scope", "api", "state", "code_challenge", "code_challenge_method", "S256",
+     "username", ANN, "password", "assertion", "urn:ietf:params:oauth:grant-type:jwt-bearer", "ticket", "decision", "allow"]
+)  # fmt: skip
+TEXTS = st.one_of(WORDS, st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(TEXTS, TEXTS, max_size=8), st.sampled_from(["token", "revoke", "authorize", "userinfo"]))
+def test_any_form_is_answered(site, form, path):
+    for response in (
+        site.bare.post(f"{site.url}/services/oauth2/{path}", data=form),
+        site.bare.get(f"{site.url}/services/oauth2/{path}", params=form),
+    ):
+        assert response.status_code in (200, 302, 400, 403, 405, 501)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(
+        ["/id/{}", "/id/{}/{}", "/services/data/v66.0/ui-api/object-info/Account/picklist-values/{}/{}",
+         "/services/data/v66.0/ui-api/object-info/{}/picklist-values/012000000000000AAA", "/services/data/v66.0/sobjects/{}",
+         "/services/data/v66.0/limits/recordCount?sObjects={}", "/services/data/v66.0/recent?limit={}"]
+    ),
+    TEXTS,
+)  # fmt: skip
+def test_any_name_in_a_path_is_answered(site, path, text):
+    response = site.http.get(path.replace("{}", quote(text, safe="")))
+    assert response.status_code in (200, 400, 403, 404, 405, 501), response.text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["rules", "lock", "permit", "consent", "undelete", "merge"]),
+    st.dictionaries(
+        st.sampled_from(
+            ["object", "rules", "validations", "duplicates", "id", "writes", "username", "objects", "fields", "answer",
+             "master", "losers"]
+        ),
+        st.recursive(
+            st.one_of(st.none(), st.booleans(), st.integers(), st.just("Account"), st.just(ANN), TEXTS),
+            lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(TEXTS, inner, max_size=2)),
+            max_leaves=4,
+        ),
+    ),
+)  # fmt: skip
+def test_any_wish_of_a_test_is_answered(site, verb, body):
+    response = site.bare.post(f"{site.url}/sandbox/{verb}", json=body)
+    assert response.status_code in (200, 400), response.text

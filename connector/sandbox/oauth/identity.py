@@ -61,7 +61,7 @@ def userinfo(org: "Org", request: Request) -> Reply:
         "user_type": "STANDARD",
         "language": user.language,
         "locale": user.locale,
-        "utcOffset": 0,
+        "utcOffset": user.offset(org.now()),
         "updated_at": org.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     return reply(200, about)
@@ -110,7 +110,7 @@ def identity(org: "Org", request: Request) -> Reply:
         "user_type": "STANDARD",
         "language": user.language,
         "locale": user.locale,
-        "utcOffset": 0,
+        "utcOffset": user.offset(org.now()),
         "last_modified_date": org.now().strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
         "is_app_installed": True,
     }
