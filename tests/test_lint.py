@@ -134,6 +134,43 @@ def test_a_fault_is_found_at_its_place(right: str, wrong: str, code: str, line: 
     assert says in finding.message + finding.hint
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "code", "says"),
+    [
+        ("keys: [external_id], ", "", "missing_key", "keys or by"),
+        ("keys: [external_id]", "keys: [external_id], by: link", "two_forms", "keys or by"),
+        ("missing: create}", "missing: create, differs: fail}", "out_of_range", "at least 2"),
+        ("found: replace", "found: link", "unknown_word", "one of: skip, ask, fail"),
+        ("keys: [external_id], found: replace, missing: create", "by: link, found: link, missing: ask", "missing_key", "keys"),
+        ("replace, missing: create", "skip, missing: skip", "unknown_word", "one of: create, ask, fail"),
+        ("direction: pull", "direction: both", "unknown_word", "one of: pull, push, disabled"),
+        ("version: 1", "version: 1\nschedule: {every: 29s}", "malformed", "30s or more"),
+        ("version: 1", "version: 1\nschedule: 15m", "unknown_word", "{every: 15m}"),
+        ("appointment.Id\n", "{path: appointment.Id, if_missing: drop}\n", "unknown_key", "it goes with template"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_together_is_refused_by_the_grammar(right: str, wrong: str, code: str, says: str) -> None:
+    assert right in MAPPING
+    (finding,) = problems(MAPPING.replace(right, wrong, 1))
+    assert (finding.level, finding.code) == ("error", code)
+    assert says in finding.message + finding.hint
+
+
+@pytest.mark.parametrize("login", ["http://acme.my.salesforce.com", "https://login.salesforce.com"])
+def test_a_login_is_https_and_the_orgs_own(login: str) -> None:
+    found = check_source(source.parse(CONNECTION.replace("https://acme.my.salesforce.com", login)))
+    assert [(finding.code, finding.at) for finding in found] == [("malformed", ("systems", "i360", "login"))]
+    assert "My Domain" in found[0].message
+
+
+def test_a_mapping_that_is_linted_itself_is_not_told_of_again(tmp_path: Path) -> None:
+    mapping, connection = tmp_path / "small.yaml", tmp_path / "acme.yaml"
+    mapping.write_text(MAPPING.replace("replace", "replcae"))
+    connection.write_text(CONNECTION.replace("nowhere", "small"))
+    assert [finding.code for finding in check(connection)] == ["mapping_has_errors"]
+    assert check(connection, among=[connection, mapping]) == []
+
+
 def test_all_independent_errors_are_told_at_once_in_order() -> None:
     text = MAPPING
     for right, wrong, code, *_ in FAULTS:
@@ -415,7 +452,7 @@ def test_whatever_is_done_to_a_mapping_lint_says_so_or_it_compiles(name: str) ->
     assert accepted > 5
 
 
-@pytest.mark.parametrize("name", ["tests/lint/ok/schedule_out_of_range.yaml", "mappings/tests/i360_classic.yaml"])
+@pytest.mark.parametrize("name", ["tests/lint/ok/mapping_has_errors.yaml", "mappings/tests/i360_classic.yaml"])
 def test_whatever_is_done_to_other_files_lint_never_raises(name: str) -> None:
     path = ROOT / name
     tree = source.read(path).tree

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from connector import spec
@@ -21,6 +21,7 @@ _OBJECTS = (
     "examples.*.given|expect.links.*.object",
 )
 _ROWS = ("examples.*.given.remote|home.*", "examples.*.steps.*.edit.remote|home.*")
+_LIKE = tuple(f"{row}.like" for row in (*_ROWS, "rows.*"))
 _TABLES = (
     *(f"{row}.object" for row in (*_ROWS, "rows.*")),
     *("examples.*.expect.writes.*.create|replace|update", "examples.*.given.faults.*.object"),
@@ -38,42 +39,34 @@ def file_name(file: File) -> Findings:
 
 # ---- names -----------------------------------------------------------------------------------------------
 
-Names = tuple[str, str, Iterable[str], tuple[str, ...]]
-"""Code, what is said of a name that is not there, the names that are, and the places where one stands."""
-
 
 def names(file: File) -> Findings:
     """Every name of a thing of this file or of the mapping is the name of one."""
-    yield from _known(file, file.tree, (), _names(file))
-
-
-def _names(file: File) -> Iterator[Names]:
     objects, rows = part(file.rules, "objects"), file.tree.get("rows", {})
     if isinstance(rows, dict):
-        yield "unknown_row", "rows holds no {}", rows, (*_ROWS, *(f"{row}.like" for row in (*_ROWS, "rows.*")))
+        yield from _known(file, "unknown_row", "rows holds no {}", rows, *_ROWS, *_LIKE)
     if not objects:
         return
-    yield "unknown_object", "the mapping has no object {}", objects, _OBJECTS
+    yield from _known(file, "unknown_object", "the mapping has no object {}", objects, *_OBJECTS)
     if file.kind == "connection":
         systems = part(file.rules, "systems").values()
-        yield "unknown_system", "the mapping has no system {}", map(str, systems), ("systems.*",)
+        yield from _known(file, "unknown_system", "the mapping has no system {}", map(str, systems), "systems.*")
     used = (name for _, name, _ in named(objects, "*.read.*.object", "*.write"))
     tables = sorted({*used, *file.shapes, *part(file.tree, "shapes")})
-    yield "unknown_object", "the mapping neither reads nor writes {}", tables, _TABLES
+    yield from _known(file, "unknown_object", "the mapping neither reads nor writes {}", tables, *_TABLES)
 
 
 def reads(file: File, thing: Object) -> Findings:
-    places = ("triggers.*.changed", "triggers.*.with.*", "triggers.*.unless_joined_by.*")
-    told = ("unknown_read", f"{thing.name} reads nothing called {{}}", thing.reads, places)
-    yield from _known(file, thing.node, thing.at, [told]) if thing.reads else ()
+    for place in ("changed", "with.*", "unless_joined_by.*") if thing.reads else ():
+        said, pattern = f"{thing.name} reads nothing called {{}}", f"objects.{thing.name}.triggers.*.{place}"
+        yield from _known(file, "unknown_read", said, thing.reads, pattern)
 
 
-def _known(file: File, node: object, at: At, rows: Iterable[Names]) -> Findings:
-    for code, said, pool, patterns in rows:
-        there = list(pool)
-        for place, name, key in named(node, *patterns, at=at):
-            if name not in there:
-                yield file.finding(code, place, said.format(name), instead(name, there), key=key)
+def _known(file: File, code: str, said: str, pool: Iterable[str], *patterns: str) -> Findings:
+    there = list(pool)
+    for at, name, key in named(file.tree, *patterns):
+        if name not in there:
+            yield file.finding(code, at, said.format(name), instead(name, there), key=key)
 
 
 # ---- against the mapping ---------------------------------------------------------------------------------
@@ -97,11 +90,10 @@ def mapping_is_there(file: File) -> Findings:
     if path is None:
         return
     if not path.is_file():
-        near = [each.name for each in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
-        hint = f"it is looked for from the folder of this file{'; there is ' * bool(near)}{', '.join(near[:5])}"
-        if not name.endswith((".yaml", ".yml")):
-            hint = instead(name, [each.stem for each in sorted(spec.shipped().glob("*.yaml"))])
-        yield file.finding("mapping_not_found", at, f"there is no mapping {name}", hint)
+        own = name.endswith((".yaml", ".yml"))
+        near = sorted(each.name if own else each.stem for each in path.parent.glob("*.y*ml"))
+        said = f"there is no mapping {name}{', looked for from the folder of this file' * own}"
+        yield file.finding("mapping_not_found", at, said, instead(path.name if own else name, near))
     elif file.mapping is None or file.mapping_errors:
         many = f"has {file.mapping_errors} error{'s' * (file.mapping_errors > 1)} of its own"
         said = f"{name} {many if file.mapping else 'is no mapping'}"

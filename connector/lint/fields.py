@@ -11,45 +11,40 @@ from connector.lint.findings import Finding, Level, instead, nearest
 from connector.model import Field, Shape
 from connector.source import At
 
-_MASKS = re.compile(r"\|\||\bnot_null(?=\s*\()|\bmax(?=\s*\()")
-_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"")
+_MASKS = re.compile(r"""(['"`])(?:\\.|(?!\1).)*\1|(\|\||\b(?:not_null|max)(?=\s*\())""")
+"""What stands in quotes, or (2) one of these."""
 _DATES = ("date", "datetime")
 _COMPOUND = ("address", "location")
-_KINDS = dict.fromkeys(("string", "combobox", "picklist", "email", "phone", "url"), "text")
-_KINDS |= {"reference": "an id", "boolean": "true or false", "textarea": "long text"}
 
 
 def expressions(file: File, thing: Object) -> Findings:
     """Every path and template compiles, and none has an idea of missing of its own."""
     yield from map(file.problem, thing.problems)
     for use in (*thing.uses, *(use for _, value in thing.joins for use in value.uses)):
-        plain = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), use.text)
-        for found in _MASKS.finditer(plain) if use.at[-1] != "template" else ():
-            said = f"{found[0]} does not treat blank text as missing"
-            hint = f"use {'latest' if found[0] == 'max' else 'first'}: [...]"
-            yield file.finding("jmespath_missing", use.at, said, hint, word=(found.start(), found[0]))
+        for found in _MASKS.finditer(use.text) if use.at[-1] != "template" else ():
+            if word := found[2]:
+                hint = f"use {'latest' if word == 'max' else 'first'}: [...]"
+                said = f"{word} does not treat blank text as missing"
+                yield file.finding("jmespath_missing", use.at, said, hint, word=(found.start(), word))
 
 
 def objects(file: File) -> Findings:
     """Objects of the remote side have a recorded shape; of the home side one note says which have none."""
-    told: dict[str, None] = {}
-    home: dict[str, None] = {}
+    home, seen = [], set(file.shapes)
     for thing in file.objects.values():
-        pulls = thing.node.get("direction") != "push"
         for at, name, _ in named(thing.node, "read.*.object", "write", at=thing.at):
-            if name in file.shapes or name in told:
+            if name in seen:
                 continue
-            if pulls != (at[2] == "read"):
-                home[name] = None
-                continue
-            told[name] = None
-            near = nearest(name, (each for each in file.shapes if _package(each) == _package(name)), 0.8)
-            code, hint = (
-                ("unknown_object", f"did you mean {near}? If not, record it") if near else ("no_shape", "record it")
-            )
-            level: Level | None = "warning" if near and not _package(name) else None
-            said = f"no shape of {name} is recorded, so its fields are not checked"
-            yield file.finding(code, at, said, f"{hint}: connector discover", level=level)
+            seen.add(name)
+            if (at[2] == "read") == (thing.node.get("direction") == "push"):
+                home.append(name)
+            elif near := nearest(name, (each for each in file.shapes if _package(each) == _package(name)), 0.8):
+                level: Level = "error" if _package(name) else "warning"
+                hint = f"did you mean {near}? If not, record it: connector discover"
+                yield file.finding("unknown_object", at, f"no shape of {name} is recorded", hint, level=level)
+            else:
+                said = f"no shape of {name} is recorded, so its fields are not checked"
+                yield file.finding("no_shape", at, said, "record it: connector discover")
     if home:
         said = f"no shapes of {', '.join(home)} are recorded, so fields at home are not checked"
         yield file.finding("no_shape", ("systems", "home"), said)
@@ -78,6 +73,8 @@ def follow(shapes: Mapping[str, Shape], shape: Shape, steps: tuple[str, ...]) ->
     field: Field | None = None
     rows = ""  # the list of children that was entered
     for index, step in enumerate(steps):
+        if step == "*":
+            continue
         if rows and step == "records":
             rows = ""
         elif rows:
@@ -88,7 +85,7 @@ def follow(shapes: Mapping[str, Shape], shape: Shape, steps: tuple[str, ...]) ->
         elif field:
             parent = field.relationship
             hint = f"did you mean {parent}.{step}?" if parent else f"leave {step} out"
-            said = f"{field.name} holds {_kind(field)}, nothing stands below it"
+            said = f"{field.name} holds one value ({field.type}), nothing stands below it"
             return Told("below_scalar", index - bool(parent), said, hint)
         elif where is None:
             return None
@@ -98,7 +95,7 @@ def follow(shapes: Mapping[str, Shape], shape: Shape, steps: tuple[str, ...]) ->
             where = shapes.get(reference.targets[0]) if len(reference.targets) == 1 else None
         elif step in where.children:
             where, rows = shapes.get(where.children[step].object), step
-        elif step != "*":
+        else:
             names = {**where.fields, **_relations(where), **where.children}
             extra = index + 1 < len(steps) and steps[index + 1] in names
             hint = f"one step too many; leave {step} out" if extra else instead(step, names)
@@ -107,10 +104,6 @@ def follow(shapes: Mapping[str, Shape], shape: Shape, steps: tuple[str, ...]) ->
         hint = "name a field of it, or read it under a name of its own and join it"
         return Told("whole_row", len(steps) - 1, f"{steps[-1]} is a whole row, or a list of them", hint)
     return field
-
-
-def _kind(field: Field) -> str:
-    return _KINDS.get(field.type, field.type)
 
 
 def _relations(shape: Shape) -> dict[str, Field]:
@@ -129,7 +122,7 @@ def paths(file: File, thing: Object) -> Findings:
             if found.code != "whole_row" or not (use.path in longer or thing.problems):
                 yield from file.step(found.code, use, found.step + 1, found.said, found.hint)
         elif found and use.at[-2:-1] == ("latest",) and found.type not in _DATES:
-            said = f"latest compares dates and times; {found.name} is {_kind(found)}"
+            said = f"latest compares dates and times; {found.name} is a {found.type}"
             yield from file.step("not_a_date", use, len(use.path) - 1, said, "choose a date or a time")
 
 
@@ -149,13 +142,10 @@ def selection(file: File, thing: Object) -> Findings:
         shape = file.shapes.get(thing.table(str(at[3] if at[2] == "read" else at[5])))
         field = (yield from _field(file, shape, at, name, key=key)) if shape else None
         if field and not field.filterable:
-            said, hint = (
-                f"{name} ({_kind(field)}) cannot select or order rows",
-                "choose a field that can be filtered by",
-            )
-            yield file.finding("not_filterable", at, said, hint, key=key)
+            said = f"{name} ({field.type}) cannot select or order rows"
+            yield file.finding("not_filterable", at, said, "choose another field", key=key)
         elif field and at[-2:] == ("watch", "field") and field.type not in _DATES:
-            said = f"watch compares times; {name} is {_kind(field)}"
+            said = f"watch compares dates and times; {name} is a {field.type}"
             yield file.finding("not_a_date", at, said, "choose a date or a time")
 
 
@@ -184,22 +174,16 @@ def targets(file: File, thing: Object) -> Findings:
             continue
         field = yield from _field(file, shape, at, name, key=True)
         if field and nested and field.type not in _COMPOUND:
-            said = f"{name} of {shape.name} holds {_kind(field)}, not an object or a list"
+            said = f"{name} of {shape.name} holds one value ({field.type}), not an object or a list"
             yield file.finding("nested_target", at, said, "give it one value", key=True)
         if field and not field.createable and (creates == "create" or not field.updateable):
             why = "cannot be given when a record is created" if field.updateable else "can only be read"
             yield file.finding("read_only_target", at, f"{name} of {shape.name} {why}", "remove it", key=True)
         elif field and not field.updateable and found in ("replace", "update", "link"):
             level: Level = "error" if found == "replace" else "warning"
-            said, hint = (
-                f"{name} of {shape.name} cannot be changed once the record is there",
-                "remove it, or found: skip",
-            )
-            yield file.finding("read_only_target", at, said, hint, key=True, level=level)
+            said = f"{name} of {shape.name} cannot be changed once the record is there"
+            yield file.finding("read_only_target", at, said, "remove it, or found: skip", key=True, level=level)
     for field in shape.fields.values() if thing.sure and creates == "create" else ():
         if field.createable and not field.nillable and not field.defaulted and field.name not in fields:
-            said, hint = (
-                f"{shape.name} demands {field.name}, and nothing writes it",
-                f"map it, or {field.name}: {{unmapped: why}}",
-            )
-            yield file.finding("required_field_unmapped", (*thing.at, "fields", field.name), said, hint)
+            at, said = (*thing.at, "fields", field.name), f"{shape.name} demands {field.name}, and nothing writes it"
+            yield file.finding("required_field_unmapped", at, said, f"map it, or {field.name}: {{unmapped: why}}")
