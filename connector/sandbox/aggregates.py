@@ -21,8 +21,6 @@ def grouped(scope: Scope, window: str) -> str:
     select, query = scope.select, scope.context.query
     if select.counts:
         raise malformed(query, select.at, "Grouped query cannot use COUNT()")
-    if select.having and not select.group:
-        raise malformed(query, select.at, "HAVING needs GROUP BY")
     if select.limit is not None and not select.group:
         sentence = "Non-grouped query that uses overall aggregate functions cannot also use LIMIT"
         raise malformed(query, select.at, sentence)

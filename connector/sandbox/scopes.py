@@ -27,7 +27,6 @@ HINT_OBJECT = _HINT.format("object", "c", "entity name")
 HINT_RELATIONSHIP = _HINT.format("relationship", "r", "custom relationship name")
 # What the pseudo-object Name offers, where a lookup may lead to several objects [U: the useful part of its fields].
 _NAME_FIELDS = words("id name firstname lastname email phone title username alias isactive")
-_OTHER_SCOPES = words("delegated mine_and_my_groups my_territory my_team_territory queue_owned scopingrule team")
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,10 @@ class Scope:
         [name, *_], at = self.select.scope.names, self.select.scope.at
         if name.lower() == "everything":
             return []
-        if name.lower() in _OTHER_SCOPES:
+        if name.lower() != "mine":
             raise not_emulated(f"USING SCOPE {name}")
         owner = self.shape.field("OwnerId")
-        if name.lower() != "mine" or owner is None:
+        if owner is None:
             raise malformed(self.context.query, at, f"filter scope '{name}' is not supported")  # [U] wording
         return [f'{self.alias}."{owner.name}" = {self.build.parameters.add(self.context.user)}']
 

@@ -36,6 +36,12 @@ MAX_QUERY = 100_000
 MAX_DEPTH = 50  # [U] the org's own guard against absurd nesting; a real limit is not published
 
 _CLAUSES = words("where with group having order limit offset for using all")
+_NO_ALIAS = _CLAUSES | words(
+    "and asc desc excludes false first from in includes last like not null nulls or select true"
+)
+_SCOPES = words(
+    "delegated everything mine mine_and_my_groups my_territory my_team_territory queue_owned scopingrule team"
+)
 # Functions of SOQL that the org does not evaluate, and those over dates, which begin like this.
 _OTHER_FUNCTIONS = words("converttimezone distance grouping geolocation")
 _DATE_FUNCTIONS = ("calendar_", "day_", "fiscal_", "hour_", "week_")
@@ -101,19 +107,21 @@ class _Parser:
         items = () if counts else self.items(depth)
         self.expect("from")
         source = self.path()
-        alias = None
-        if self.next.kind == "word" and self.next.text.lower() not in _CLAUSES:
-            alias = self.take().text
-        if self.sees(","):
-            raise not_emulated("A FROM list with several aliases")
-        scope = None
-        if self.accept("using"):
-            self.expect("scope")
-            scope = self.path()
+        alias = self.source_alias()
+        several = False
+        while self.accept(","):
+            self.path()
+            self.source_alias()
+            several = True
+        if several and (self.next.kind == "end" or self.next.text.lower() in _CLAUSES):
+            raise not_emulated("A FROM list with several objects")
+        scope = self.scope() if self.accept("using") else None
         where = self.condition(depth) if self.accept("where") else None
         if self.sees("with"):
             raise not_emulated("WITH")
         group = self.group() if self.accept("group") else ()
+        if self.sees("having") and not group:
+            raise malformed(self.query, self.next.at, "HAVING needs GROUP BY")  # [U] wording
         having = self.condition(depth) if self.accept("having") else None
         order = self.order() if self.accept("order") else ()
         limit = self.whole_number() if self.accept("limit") else None
@@ -126,6 +134,17 @@ class _Parser:
         if self.sees("all", "rows"):  # Apex only
             raise self.unexpected()
         return Select(items, source, counts, alias, scope, where, group, having, order, limit, offset, at)
+
+    def source_alias(self) -> str | None:
+        named = self.next.kind == "word" and self.next.text.lower() not in _NO_ALIAS
+        return self.take().text if named else None
+
+    def scope(self) -> Path:
+        self.expect("scope")
+        scope = self.path()
+        if ".".join(scope.names).lower() not in _SCOPES:
+            raise malformed(self.query, scope.at, f"filter scope '{'.'.join(scope.names)}' is not supported")  # [U]
+        return scope
 
     def items(self, depth: int) -> tuple[Item, ...]:
         found = [self.item(depth)]
@@ -224,6 +243,8 @@ class _Parser:
 
     def order_item(self) -> Order:
         path = self.subject()
+        if isinstance(path, Function) and path.name not in AGGREGATES:
+            raise malformed(self.query, path.at, f"unexpected token: '{path.name}'")
         descending = self.accept("desc") or (self.accept("asc") and False)
         nulls_last = False  # nulls come first in either direction
         if self.accept("nulls"):

@@ -80,7 +80,10 @@ REFUSED = [
     ("SELECT COUNT(Id) FROM Account LIMIT 5", 1, "Non-grouped query that uses overall aggregate functions cannot also use LIMIT"),
     ("SELECT SUM(Name) FROM Account", 8, "field Name does not support aggregate operator SUM"),
     ("SELECT COUNT() FROM Account GROUP BY Name", 1, "Grouped query cannot use COUNT()"),
-    ("SELECT Name FROM Account HAVING Name = 'x'", 1, "HAVING needs GROUP BY"),
+    ("SELECT Name FROM Account HAVING Name = 'x'", 26, "HAVING needs GROUP BY"),
+    ("SELECT Id FROM Account FROM", 24, "unexpected token: 'FROM'"),
+    ("SELECT Id FROM Account, Contact = 5", 33, "unexpected token: '='"),
+    ("SELECT Id FROM Account ORDER BY toLabel(Type)", 33, "unexpected token: 'tolabel'"),
     ("SELECT COUNT(Id) a, MAX(Name) a FROM Account", 21, "duplicate alias: a"),
     ("SELECT Id FROM Account WHERE COUNT(Id) > 1", 30, "Grouped or aggregate functions are not allowed here"),
     ("SELECT Id, (SELECT COUNT(Id) FROM Contacts) FROM Account", 13, "Aggregates are not allowed in a sub-select"),
@@ -159,8 +162,12 @@ def test_a_label_stands_for_its_value():
     ]
     with site_of(Org([*SHAPES, {"name": "L__c", "keyPrefix": "a0L", "fields": fields}])) as site:
         site.org.load([{"object": "L__c", "P__c": value} for value in ("b", "a", "off list", None)])
-        soql = "SELECT toLabel(P__c), Id FROM L__c ORDER BY toLabel(P__c) NULLS LAST"
-        assert [row["P__c"] for row in rows(site, soql)] == ["Bö", "off list", "Ärger", None]
+        assert [row["P__c"] for row in rows(site, "SELECT toLabel(P__c), Id FROM L__c")] == [
+            "Bö",
+            "Ärger",
+            "off list",
+            None,
+        ]
         [row] = rows(site, "SELECT P__c, toLabel(P__c) shown FROM L__c WHERE toLabel(P__c) = 'bö'")
         assert (row["P__c"], row["shown"]) == ("b", "Bö")
 
