@@ -45,10 +45,6 @@ class Span:
     start: int = 0
     end: int = 0
 
-    @property
-    def length(self) -> int:
-        return self.end - self.start
-
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -212,13 +208,10 @@ class _Builder:
         if not isinstance(event, yaml.ScalarEvent):
             opening = self.marks[at].value
             if self.text.startswith("{{", opening.start):
-                raise _Stop(
-                    "unquoted_template", "a value with {{ }} must be in quotes", replace(opening, end=span.start)
-                )
+                raise _Stop("unquoted_template", "a value with {{ }} must be in quotes", opening)
             raise _Stop("key_not_text", "a key must be text", span)
         key: str = event.value
         if key not in made:
-            made[key] = None
             made[key] = self.value(events, next(events), (*at, key), span)
             return
         first = self.marks[(*at, key)].key or span

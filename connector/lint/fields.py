@@ -119,7 +119,7 @@ def paths(file: File, thing: Object) -> Findings:
         found = follow(file.shapes, shape, use.path[1:]) if shape else None
         if isinstance(found, Told):
             # a path that goes on elsewhere, as below an each, may end at a row
-            if found.code != "whole_row" or not (use.path in longer or thing.problems):
+            if found.code != "whole_row" or (thing.sure and not thing.problems and use.path not in longer):
                 yield from file.step(found.code, use, found.step + 1, found.said, found.hint)
         elif found and use.at[-2:-1] == ("latest",) and found.type not in _DATES:
             said = f"latest compares dates and times; {found.name} is a {found.type}"

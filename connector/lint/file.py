@@ -140,8 +140,8 @@ class File:
     ) -> Finding:
         """At a value, at its key, or at a word of the text that it is."""
         span = self.source.inside(at, *word) if word else self.source.span(at, key=key)
-        room = len(self.source.line(span.line)) - (span.column - 1)
-        span = replace(span, end=span.start + max(0, min(span.length, room)))
+        line_end = span.start + len(self.source.line(span.line)) - (span.column - 1)
+        span = replace(span, end=max(span.start, min(span.end, line_end)))
         return Finding(level or LEVELS.get(code, "error"), code, said, self.source.name, span, at, hint)
 
     def step(self, code: str, use: Use, index: int, message: str, hint: str) -> Findings:

@@ -177,7 +177,7 @@ def _excerpt(source: Source, span: Span, secrets: list[tuple[int, int]]) -> tupl
     cut = span.column - 41 if span.column > _WIDTH - 40 else 0
     line = source.line(span.line)[cut : cut + 2 * _WIDTH]
     first = span.column - 1 - cut
-    last = max(first + 1, min(first + span.length, len(line)))
+    last = max(first + 1, min(first + span.end - span.start, len(line)))
     chars, begin = [*line, " "], span.start - first
     for start, end in secrets:
         here, there = max(start - begin, 0), min(end - begin, len(line))
@@ -226,8 +226,8 @@ def render_json(findings: Iterable[Finding]) -> str:
     """One JSON document: a list of findings."""
     found = [
         {key: getattr(each, key) for key in ("file", "level", "code", "message", "hint")}
-        | {"line": each.span.line, "column": each.span.column, "end_column": each.span.column + each.span.length}
-        | {"at": each.dotted}
+        | {"line": each.span.line, "column": each.span.column, "at": each.dotted}
+        | {"end_column": each.span.column + each.span.end - each.span.start}
         for each in findings
     ]
     return json.dumps(found, indent=2, ensure_ascii=False)

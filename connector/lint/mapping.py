@@ -71,6 +71,8 @@ def _root(file: File, thing: Object, use: Use, *, one: bool) -> Findings:
         if glued:
             said, hint = f"there is no {root}; a dot is missing", f"did you mean {glued}.{root[len(glued) :]}?"
         yield from file.step("unknown_root", use, 0, said, hint)
+    elif one and use.text == root:
+        yield from file.step("whole_row", use, 0, f"{root} is a whole row", f"name a field of it: {root}.Id")
     elif thing.many(root):
         if rest and rest[0] != "*":
             said = f"{root} is a list of rows (many: true), so {root}.{rest[0]} is always empty"
@@ -78,8 +80,6 @@ def _root(file: File, thing: Object, use: Use, *, one: bool) -> Findings:
     elif (rest[:1] == ("*",) and f"{root}[" in use.text) or (not rest and use.at[-1] == "each"):
         hint = f"write {root}.FIELD, or many: true at the read"
         yield from file.step("row_as_many", use, 0, f"{root} is one row, not a list", hint)
-    elif one and use.text == root:
-        yield from file.step("whole_row", use, 0, f"{root} is a whole row", f"name a field of it: {root}.Id")
 
 
 def idle(file: File, thing: Object) -> Findings:
