@@ -276,6 +276,7 @@ ROUTES = (
     _route("GET", "jobs/ingest/{}/successfulResults", ingests.successful, bulk.touched, rows=True),
     _route("GET", "jobs/ingest/{}/failedResults", ingests.failed, bulk.touched, rows=True),
     _route("GET", "jobs/ingest/{}/unprocessedrecords", ingests.unprocessed, bulk.touched, rows=True),
+    _route("GET", "jobs/ingest/{}/unprocessedRecords", ingests.unprocessed, bulk.touched, rows=True),  # so some clients
     _route("GET", "composite/sobjects/{}", collection.retrieve_records, _named),
     _route("POST", "composite/sobjects/{}", collection.retrieve_records, _named),
 )
