@@ -72,9 +72,7 @@ def _value(node: Any, scope: Scope) -> Value:
     if isinstance(node, str):
         return path(node, scope)
     forms = [form for form in FORMS if form in node] if isinstance(node, dict) else []
-    if forms == ["each", "fields"]:
-        forms.pop()
-    if len(forms) != 1:
+    if len(forms) != 1 and forms != ["each", "fields"]:
         said = "a value is a path, or an object with exactly one of: " + ", ".join(FORMS)
         return nothing("path", scope, said, code="no_form")
     form = forms[0]
@@ -158,8 +156,7 @@ def _constant(form: str, scope: Scope, said: Any, value: Any, reason: str = "") 
 def _each(node: Row, scope: Scope) -> Value:
     source, name = path(node["each"], scope / "each"), str(node.get("as"))
     if not name.isidentifier() or name in scope.names:
-        said = "`as` gives an item a name of its own: letters, digits and _"
-        return nothing("each", scope, said, code="invalid_name")
+        return nothing("each", scope, "`as` gives an item a name of its own: letters, digits, _", code="invalid_name")
     inner = replace(scope, names={**scope.names, name: source.items})
     fields, condition = _record(node.get("fields"), inner / "fields"), _value(node.get("if", ALWAYS), inner / "if")
     read, build, holds, always = source.evaluate, fields.evaluate, condition.evaluate, "if" not in node
@@ -177,12 +174,6 @@ def _each(node: Row, scope: Scope) -> Value:
         return found
 
     return Value("each", evaluate, _uses([source, condition, fields]), "json", scope.at, source.text, fields.children)
-
-
-def _fields(node: Row, scope: Scope) -> Value:
-    value = _record(node["fields"], scope / "fields")
-    build = value.evaluate
-    return replace(value, evaluate=lambda row, why: build(row, why) or ABSENT)  # all of it absent: nothing is written
 
 
 def _required(node: Row, scope: Scope) -> Value:
@@ -212,7 +203,7 @@ FORMS: dict[str, Callable[[Row, Scope], Value]] = {
     "template": _template,
     "value": lambda node, scope: _constant("value", scope, node["value"], node["value"]),
     "each": _each,
-    "fields": _fields,
+    "fields": lambda node, scope: _record(node["fields"], scope / "fields", inner=True),
     "required": _required,
     "unmapped": lambda node, scope: _constant("unmapped", scope, node["unmapped"], ABSENT, "unmapped"),
 }
@@ -222,7 +213,7 @@ FORMS: dict[str, Callable[[Row, Scope], Value]] = {
 # ---- parts of forms --------------------------------------------------------------------------------------
 
 
-def _record(node: Any, scope: Scope) -> Value:
+def _record(node: Any, scope: Scope, *, inner: bool = False) -> Value:
     if not isinstance(node, dict) or not node:
         return nothing("fields", scope, "`fields` names each field and its value", code="no_fields")
     children = {str(k): _value(n, replace(scope / str(k), field=(*scope.field, str(k)))) for k, n in node.items()}
@@ -234,7 +225,7 @@ def _record(node: Any, scope: Scope) -> Value:
             value = child(row, why)
             if value is not ABSENT:
                 record[name] = value
-        return record
+        return record or (ABSENT if inner else record)  # all of it absent: nothing is written
 
     return Value("fields", evaluate, _uses(children.values()), "json", scope.at, "", children)
 
@@ -253,20 +244,21 @@ def _finished(value: Value, node: Row, scope: Scope) -> Value:
     kind, pairs, keep = None if "each" in node else node.get("as"), node.get("values"), "keep" in node
     if kind is not None and str(kind) not in TYPES:
         return nothing("path", scope, f"there is no type {kind}", code="unknown_type")
-    convert, spell = TYPES.get(str(kind)), (_folded if node.get("case") == "ignore" else text)
+    convert, fold = TYPES.get(str(kind)), node.get("case") == "ignore"
     pairs = pairs if isinstance(pairs, dict) else {}
-    names = {spell(key): written for key, written in pairs.items()}
+    names = {canon.fold(text(key)) if fold else text(key): written for key, written in pairs.items()}
     if len(names) < len(pairs):
-        said = "two entries are the same value when letter case does not count"
-        return nothing("path", scope / "values", said, code="same_value")
+        return nothing("path", scope / "values", "two of the values differ in letter case only", code="same_value")
     if convert is None and not names and not keep:
         return value
     inner = value.evaluate
 
     def change(found: Any) -> tuple[Any, str]:
-        if names and (key := spell(found)) not in names:
-            return None, "unmapped_value"
-        found = names[key] if names else found
+        if names:
+            key = canon.fold(text(found)) if fold else text(found)
+            if key not in names:
+                return None, "unmapped_value"
+            found = names[key]
         if convert is None or found is None:
             return found, ""
         found = convert(found)
@@ -282,7 +274,3 @@ def _finished(value: Value, node: Row, scope: Scope) -> Value:
 
     written = {kind_of(value) for value in names.values() if value is not None} or {value.kind}
     return replace(value, evaluate=evaluate, kind=kind or (written.pop() if len(written) == 1 else None))
-
-
-def _folded(value: Any) -> str:
-    return canon.fold(text(value)) or ""

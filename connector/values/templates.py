@@ -63,9 +63,9 @@ _ENVIRONMENT = _Environment(autoescape=False, optimized=False, keep_trailing_new
 
 def parse(scope: Scope) -> tuple[Any, list[Evaluate]]:
     """The tree of a template, and the values that it reads."""
-    source = scope.text
+    meaning, source = _Meaning(scope), scope.text
     if len(source) > MAX_SOURCE:
-        raise _refused(f"a template has at most {MAX_SOURCE:,} letters", MAX_SOURCE)
+        raise meaning.refused(None, f"a template has at most {MAX_SOURCE:,} letters")
     try:
         tree: Any = Parser(_ENVIRONMENT, source.replace("\r", " ")).parse()
     except TemplateSyntaxError as error:
@@ -73,13 +73,8 @@ def parse(scope: Scope) -> tuple[Any, list[Evaluate]]:
     except (RecursionError, ValueError):  # ValueError: thousands of digits
         tree = None
     if tree is None or depth(tree, nodes.Node.iter_child_nodes) > MAX_DEPTH:
-        raise _refused(f"nested more than {MAX_DEPTH} deep", 0)
-    meaning = _Meaning(scope)
+        raise meaning.refused(None, f"nested more than {MAX_DEPTH} deep")
     return meaning.of(tree), meaning.reads
-
-
-def _refused(message: str, place: int, hint: str = ALLOWED, code: str = "template_not_allowed") -> Refused:
-    return Refused(message, place, hint, code)
 
 
 def _explained(source: str, error: TemplateSyntaxError) -> Refused:
@@ -104,15 +99,23 @@ class _Meaning:
         self.scope = scope
         self.reads: list[Evaluate] = []
 
-    def place(self, it: nodes.Node) -> int:
-        return min(it.lineno or 0, len(self.scope.text))
+    def place(self, it: nodes.Node | None) -> int:
+        return min(it.lineno or 0, len(self.scope.text)) if it else 0
+
+    def refused(
+        self, it: nodes.Node | None, said: str, hint: str = ALLOWED, code: str = "template_not_allowed"
+    ) -> Refused:
+        return Refused(said, self.place(it), hint, code)
 
     def of(self, it: Any) -> Any:
         match it:
             case nodes.TemplateData():
                 return node("literal", value=it.data)
-            case nodes.Const():
-                return self.constant(it)
+            case nodes.Const(value=value):
+                if len(value) > MAX_CONSTANT if isinstance(value, str) else not abs(value or 0) <= MAX_NUMBER:
+                    said = f"a constant has at most {MAX_CONSTANT:,} letters, a number is at most {MAX_NUMBER:,}"
+                    raise self.refused(it, said)
+                return node("literal", value=value)
             case nodes.Name() | nodes.Getattr() | nodes.Getitem():
                 return self.path(it)
             case nodes.Template(body=parts) | nodes.Output(nodes=parts) | nodes.Concat(nodes=parts):
@@ -137,19 +140,12 @@ class _Meaning:
                 for branch in reversed([it, *it.elif_]):
                     other = node("choice", [self.of(branch.test), self.text(branch.body), other])
                 return other
-        raise _refused(f"{type(it).__name__.lower()} is not allowed in a template", self.place(it))
+        raise self.refused(it, f"{type(it).__name__.lower()} is not allowed in a template")
 
     def text(self, parts: list[Any]) -> Any:
         if len(parts) == 1:
             return self.of(parts[0])
         return node("call", map(self.of, parts), value=lambda *found: joined(map(text, found)))
-
-    def constant(self, it: nodes.Const) -> Any:
-        if isinstance(it.value, str) and len(it.value) > MAX_CONSTANT:
-            raise _refused(f"a text in a template has at most {MAX_CONSTANT:,} letters", self.place(it))
-        if isinstance(it.value, int | float) and not abs(it.value) <= MAX_NUMBER:
-            raise _refused(f"a number in a template is at most {MAX_NUMBER:,}", self.place(it))
-        return node("literal", value=it.value)
 
     def path(self, it: Any) -> Any:
         """Names and keys up to the first thing that is none of them, such as a filter in brackets."""
@@ -157,13 +153,13 @@ class _Meaning:
         while isinstance(it, nodes.Name | nodes.Getattr | nodes.Getitem):
             match it:
                 case nodes.Name(name=key) | nodes.Getattr(attr=key) if key.startswith("_"):
-                    raise _refused(f"{key} is not allowed in a template: no name begins with _", self.place(it))
+                    raise self.refused(it, f"{key} is not allowed in a template: no name begins with _")
                 case nodes.Name(name=key) | nodes.Getattr(attr=key) | nodes.Getitem(arg=nodes.Const(value=str(key))):
                     steps.insert(0, node("field", value=key, start=self.scope.text.find(key, self.place(it))))
                 case nodes.Getitem(arg=nodes.Const(value=int(key))):
                     steps.insert(0, node("index", value=key))
                 case _:
-                    raise _refused("only a name or a number stands in [ ] in a template", self.place(it))
+                    raise self.refused(it, "only a name or a number stands in [ ] in a template")
             it = getattr(it, "node", None)
         if it is not None:
             return node("subexpression", [self.of(it), *steps])
@@ -175,12 +171,12 @@ class _Meaning:
         kind, known = ("filter", FILTERS) if isinstance(it, nodes.Filter) else ("test", TESTS)
         if it.name not in known:
             hint = nearest(it.name, known, f"{kind}s")
-            raise _refused(f"there is no {kind} {it.name}", self.place(it), hint, f"unknown_{kind}")
+            raise self.refused(it, f"there is no {kind} {it.name}", hint, f"unknown_{kind}")
         if it.node is None or it.kwargs or it.dyn_args or it.dyn_kwargs:
-            raise _refused(f"{it.name} is not allowed like this in a template", self.place(it))
+            raise self.refused(it, f"{it.name} is not allowed like this in a template")
         function, args = known[it.name], [it.node, *it.args]
         if wrong := misfit(function, len(args)):
-            raise _refused(f"{it.name}: {wrong}", self.place(it), function.__doc__ or "")
+            raise self.refused(it, f"{it.name}: {wrong}", function.__doc__ or "")
         return node("call", map(self.of, args), value=function)
 
 

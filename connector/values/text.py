@@ -102,18 +102,6 @@ def _replace(value: str, old: str, new: str) -> str:
     return value.replace(old, new) if old else value
 
 
-def _before(value: str, separator: str) -> str | None:
-    return "".join(value.split(separator, 1)[:-1]).strip() or None
-
-
-def _after(value: str, separator: str) -> str | None:
-    return value.split(separator, 1)[-1].strip() or None
-
-
-def _digits(value: str) -> str | None:
-    return re.sub("[^0-9]", "", value) or None
-
-
 def split(value: Any, separator: str) -> list[str]:
     """The parts between separators, trimmed, blank ones left out; null gives an empty list."""
     return [part for part in map(str.strip, _plain(value).split(_plain(separator))) if part]
@@ -183,7 +171,6 @@ FILTERS: dict[str, Callable[..., Any]] = _SHARED | {
 
 class Function(NamedTuple):
     doc: str
-    """What it gives; behind `name(arguments): ` where the names of the arguments do not say how it is called."""
     kind: str | None
     """Of the result, as in `Value.kind`."""
     call: Any = None
@@ -200,9 +187,19 @@ _OWN = {
 }
 """Kind -> functions that are as https://jmespath.org/specification.html has them, but for null."""
 _TEXTS = _SHARED | {
-    "after": _of(_plain, "What stands after the first separator, trimmed; the whole text where there is none.", _after),
-    "before": _of(_plain, "What stands before the first separator, trimmed; null where there is none.", _before),
-    "digits": _of(_plain, "The digits of the text, nothing else; null where there is none.", _digits),
+    "after": _of(
+        _plain,
+        "What stands after the first separator, trimmed; the whole text where there is none.",
+        lambda value, separator: value.split(separator, 1)[-1].strip() or None,
+    ),
+    "before": _of(
+        _plain,
+        "What stands before the first separator, trimmed; null where there is none.",
+        lambda value, separator: "".join(value.split(separator, 1)[:-1]).strip() or None,
+    ),
+    "digits": _of(
+        _plain, "The digits of the text; null without any.", lambda value: re.sub("[^0-9]", "", value) or None
+    ),
     "join_text": join_text,
     "to_string": string,
 }
@@ -211,7 +208,7 @@ FUNCTIONS: dict[str, Function] = {
     **{name: Function(call.__doc__ or "", "text", call) for name, call in _TEXTS.items()},
     "date": Function("The date `2025-03-12` of a date, or of an instant in UTC; else null.", "date", canon.date),
     "join": Function(
-        "join(separator, list): as join_text, the other way round.", "text", lambda by, all_: join_text(all_, by)
+        "As join_text, the other way round.", "text", lambda separator, values: join_text(values, separator)
     ),
     "split": Function(split.__doc__ or "", "json", split),
     "to_number": Function(number.__doc__ or "", "number", number),
