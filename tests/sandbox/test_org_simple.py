@@ -34,7 +34,8 @@ def test_it_takes_rows_in_by_bulk(client):
     assert (done["numberRecordsProcessed"], done["numberRecordsFailed"], done["numberRecordsTotal"]) == (2, 0, 2)
     job = done["job_id"]
     assert client.bulk2.Account.get_successful_records(job).count("\n") == 3
-    assert client.bulk2.Account.get_failed_records(job) == '"sf__Id","sf__Error","Name","Phone"\n'
+    head = client.bulk2.Account.get_failed_records(job)  # the client shuffles the columns
+    assert sorted(head.strip().split(",")) == ['"Name"', '"Phone"', '"sf__Error"', '"sf__Id"']
     assert client.bulk2.Account.get_unprocessed_records(job) == ""
     ids = [row["Id"] for row in client.org.rows("Account")]
     client.bulk2.Account.update(records=[{"Id": ids[0], "Name": "A2"}])
