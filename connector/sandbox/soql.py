@@ -9,8 +9,9 @@ from typing import Literal as OneOf
 
 from connector.sandbox import periods
 from connector.sandbox.errors import ApiError, not_emulated
+from connector.sandbox.reader import Reader
 from connector.sandbox.schema import words
-from connector.sandbox.tokens import Token, malformed, tokens, unescaped
+from connector.sandbox.tokens import malformed, tokens, unescaped
 from connector.sandbox.tree import (
     AGGREGATES,
     FUNCTIONS,
@@ -58,43 +59,8 @@ def parse(query: str) -> Select:
     return select
 
 
-class _Parser:
+class _Parser(Reader):
     """Recursive descent; every method reads one thing and leaves the position behind it."""
-
-    def __init__(self, query: str, tokens: list[Token]) -> None:
-        self.query, self.tokens, self.position = query, tokens, 0
-
-    # -- reading tokens
-
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.position]
-
-    def take(self) -> Token:
-        token = self.next
-        self.position += token.kind != "end"
-        return token
-
-    def sees(self, *words: str) -> bool:
-        ahead = self.tokens[self.position : self.position + len(words)]
-        return [token.text.lower() for token in ahead if token.kind != "text"] == [word.lower() for word in words]
-
-    def accept(self, *words: str) -> bool:
-        if not self.sees(*words):
-            return False
-        self.position += len(words)
-        return True
-
-    def expect(self, word: str) -> None:
-        if not self.accept(word):
-            raise self.unexpected()
-
-    def expect_end(self) -> None:
-        if self.next.kind != "end":
-            raise self.unexpected()
-
-    def unexpected(self) -> ApiError:
-        return malformed(self.query, self.next.at, f"unexpected token: '{self.next.text}'")
 
     # -- clauses
 
@@ -253,14 +219,6 @@ class _Parser:
                 self.expect("first")
         return Order(path, descending, nulls_last)
 
-    def whole_number(self) -> int:
-        token = self.next
-        if token.kind != "number" or not token.text.isdigit():
-            raise self.unexpected()
-        if len(token.text) > 9:
-            raise malformed(self.query, token.at, f"numeric value out of range: {token.text}")  # [U]
-        return int(self.take().text)
-
     # -- conditions
 
     def condition(self, depth: int) -> Condition:
@@ -345,12 +303,6 @@ class _Parser:
 
     def bind(self) -> ApiError:
         return malformed(self.query, self.next.at, "Bind variables only allowed in Apex code")
-
-    def path(self) -> Path:
-        if self.next.kind != "word":
-            raise self.unexpected()
-        token = self.take()
-        return Path(tuple(token.text.split(".")), token.at)
 
     def too_complicated(self) -> ApiError:
         return ApiError(
