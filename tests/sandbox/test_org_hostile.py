@@ -69,7 +69,7 @@ LIMIT OFFSET GROUP COUNT() Owner.Name LAST_N_DAYS:3 DESC NULLS FIRST FIELDS(ALL)
 TOKENS = st.sampled_from(WORDS.split())
 
 
-@FEW
+@settings(FEW, derandomize=True)  # the same rows of words every time: other parsers read them as well
 @given(st.lists(TOKENS, max_size=14))
 def test_any_row_of_words_is_answered(site, words):
     response = site.query("SELECT Id FROM Account " + " ".join(words))
