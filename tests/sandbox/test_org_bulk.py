@@ -225,3 +225,10 @@ def test_a_job_takes_its_data_once(site):
 def test_an_ingest_job_is_refused(site, body, status, code):
     response = site.post(INGEST, body)
     assert (response.status_code, response.json()[0]["errorCode"]) == (status, code)
+
+
+def test_a_job_fails_where_its_object_is_hidden_meanwhile(site):
+    path = ingest(site, "Name\nA\n")
+    site.org.permit("integration@sandbox.example", objects={"Account": "none"})
+    job = site.get(path).json()
+    assert (job["state"], job["errorMessage"]) == ("Failed", "InvalidBatch : no access to Account")

@@ -202,6 +202,24 @@ def test_a_late_commit_can_be_any_write_of_a_client(site):
     assert (row["Name"], row["SystemModstamp"]) == ("Late", "2025-03-12T12:00:00.000+0000")
 
 
+def test_a_late_write_inside_a_late_call_waits_for_the_call(site):
+    site.org.fault(path="*/composite/sobjects", status="late", seconds=60)
+    site.org.fault(path="*/composite", status="late", seconds=30)
+    records = [{"attributes": {"type": "Account"}, "Name": name} for name in ("Late", "Later")]
+    url = "/services/data/v66.0/composite/sobjects"
+    site.composite({"method": "POST", "url": url, "body": {"records": records}})
+    assert len(site.org.rows("Account")) == 3
+    at(site, seconds=30)
+    assert len(site.org.rows("Account")) == 5
+
+
+def test_a_refused_late_write_leaves_nothing(site):
+    site.org.fault("Account", verb="write", status="late", seconds=60)
+    assert site.post("sobjects/Account", {"Nope": 1}).status_code == 400
+    at(site, hours=1)
+    assert len(site.org.rows("Account")) == 3
+
+
 def test_a_late_commit_outlives_a_restart(new_org, tmp_path):
     org = new_org(path=tmp_path / "org.db")
     org.load([{"object": "Account", "Name": "Late"}], late=60)

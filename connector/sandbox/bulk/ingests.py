@@ -116,7 +116,10 @@ def _result(org: Org, job_id: str, table: Callable[[Job], Table]) -> Reply:
 
 
 def _run(org: Org, call: Call, job: Job) -> None:
-    shape = org.schema.objects[job.object.lower()]
+    shape = org.schema.object(job.object)
+    if shape is None:  # hidden meanwhile from the user who looks
+        job.state, job.error = "Failed", f"InvalidBatch : no access to {job.object}"
+        return
     try:
         table = job.form.read(job.content or b"")
         _check_heads(shape, table.heads)
