@@ -140,7 +140,7 @@ def write(folder: Path, *listed: dict[str, Any], **file: Any) -> Path:
         ({"expect": {"writes": []}, "steps": [{"wait": "soon"}]}, r"\[malformed\] wait"),
         ({"expect": {"writes": []}, "given": {"remote": ["A9"]}}, "rows holds no A9"),
         ({"expect": {"writes": []}, "given": {"remote": [{"like": "A9"}]}}, "rows holds no A9"),
-        ({"expect": {"writes": []}, "given": {"home": [{"object": "opportunitee"}]}}, "did you mean Opportunity"),
+        ({"expect": {"writes": []}, "given": {"home": [{"object": "opportunitee"}]}}, r"did you mean [Oo]pportunity"),
         (
             {"expect": {"writes": []}, "given": {"faults": [{"system": "home", "object": "x", "answer": "lost"}]}},
             "lost",

@@ -24,10 +24,10 @@ from connector.source import Source, Span
 __all__ = ["CODES", "LEVELS", "RULES", "Finding", "check", "check_source", "combinations", "render_json", "render_text"]
 
 RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
-    "mapping": (connection.file_name, connection.names, mapping.systems, fields.objects),
+    "mapping": (connection.file_name, connection.names, connection.schedule, mapping.systems, fields.objects),
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
-        connection.systems,
+        *(connection.systems, connection.schedule, connection.logins),
     ),
     "examples": (connection.names, connection.mapping_is_there, connection.directions, connection.examples),
 }

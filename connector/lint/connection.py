@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 from connector import spec
@@ -13,6 +14,7 @@ from connector.source import At
 from connector.values import Problem, compile_value
 
 _ALLOWED = {"pull": ("pull", "disabled"), "push": ("push", "disabled"), "disabled": ("disabled",)}
+_SHARED_HOSTS = ("login.salesforce.com", "test.salesforce.com")
 _PASSWORD = re.compile(r"://[^/?#\s]*:[^/?#\s]*@|[?&](?:password|passwd|pwd|token)=", re.IGNORECASE)
 _NARROWING = ("", "connection.", "examples.*.given.connection.", "examples.*.steps.*.set.")
 _OBJECTS = (
@@ -67,6 +69,23 @@ def _known(file: File, code: str, said: str, pool: Iterable[str], *patterns: str
     for at, name, key in named(file.tree, *patterns):
         if name not in there:
             yield file.finding(code, at, said.format(name), instead(name, there), key=key)
+
+
+def schedule(file: File) -> Findings:
+    every = part(file.tree, "schedule").get("every")
+    if isinstance(every, str) and every.endswith("s") and spec.duration(every) < timedelta(seconds=30):
+        said = "a run every few seconds would use up the day's calls"
+        yield file.finding("schedule_out_of_range", ("schedule", "every"), said, "30s or more")
+
+
+def logins(file: File) -> Findings:
+    for name, system in part(file.tree, "systems").items():
+        login = system.get("login") if isinstance(system, dict) else None
+        host = re.sub(r"^https?://|[:/].*$", "", login.lower()) if isinstance(login, str) else ""
+        if host in _SHARED_HOSTS and part(system, "auth").get("grant") == "client_credentials":
+            said = f"{host} does not take client credentials"
+            hint = "write the org's My Domain, such as https://acme.my.salesforce.com"
+            yield file.finding("login_needs_my_domain", ("systems", name, "login"), said, hint)
 
 
 # ---- against the mapping ---------------------------------------------------------------------------------

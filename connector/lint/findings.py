@@ -86,6 +86,8 @@ CODES: dict[str, str] = {
     "unknown_system": "the mapping has no system of this name",
     "missing_system": "a system of the mapping is not given",
     "secret_in_file": "a secret is written out",
+    "login_needs_my_domain": "this sign-in needs the org's own address (My Domain)",
+    "schedule_out_of_range": "every is shorter than 30 seconds",
     # examples
     "unknown_row": "no row has this name",
     "repeated_id": "two examples have the same id",
