@@ -141,10 +141,14 @@ class _Work:
         with _side("source"):
             now = self.world.source.now()
         until = canon.text(now)
-        cursor = replace(self.cursor, activated=self.cursor.activated or until)
-        lows = [since(read.watch, cursor, now) for read in self.flow.reads.values() if read.watch]
+        if not (
+            self.cursor.activated or self.world.dry
+        ):  # stored even if this run fails: the next counts from here, too
+            self.cursor = replace(self.cursor, activated=until)
+            self.world.store.commit(self.lease, self.run_id, Batch(), self.cursor, self.world.clock.now(), LEASE)
+        lows = [since(read.watch, self.cursor, now) for read in self.flow.reads.values() if read.watch]
         low = None if None in lows or not lows else canon.text(min(low for low in lows if low))
-        self.traverse(Pass(self.run_id, low, until, self.flow.digest), cursor)
+        self.traverse(Pass(self.run_id, low, until, self.flow.digest), self.cursor)
 
     def one(self, record: Row) -> None:
         read = self.flow.reads[self.flow.triggers[0].changed]
@@ -187,11 +191,8 @@ class _Work:
                 gone = [key for key in left if key[0] == read.name] if page.last else []
                 self.page(one, page.rows, cursor, gone)
                 continue
-            after = self.source.position(read, page.rows[-1]) if page.rows else None
-            if page.last:
-                opened = replace(opened, trigger=one.trigger + 1, after=None)
-            else:
-                opened = replace(opened, trigger=one.trigger, after=after)
+            after = self.source.position(read, page.rows[-1]) if page.rows and not page.last else None
+            opened = replace(opened, trigger=one.trigger + page.last, after=after)
             cursor = replace(cursor, open=opened)
             self.page(one, page.rows, cursor)
         self.cursor = replace(cursor, watermark=opened.until, open=None)
@@ -210,7 +211,8 @@ class _Work:
                 self.tell(batch, made)
             else:
                 wanted.append(made)
-        batch.versions = [v for one in joined for v in one.versions if not cursor.open or worth_keeping(v, self.bounds)]
+        versions = (version for one in joined for version in one.versions)
+        batch.versions = [one for one in versions if asked.parked or worth_keeping(one, self.bounds)]
         for wave in waves(wanted):
             if not self.world.allowed():
                 raise Paused("switched off while it ran; the rest follows when it is on again")

@@ -52,7 +52,7 @@ def since(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
         if watch.first == "all":
             return None
         activated = canon.parse(cursor.activated) if cursor.activated else until
-        return activated if watch.first == "none" else until - watch.first
+        return activated if watch.first == "none" else min(activated, until) - watch.first
     watermark = canon.parse(cursor.watermark)
     low = watermark - watch.overlap
     low = min(low, until - watch.at_least) if watch.at_least else low
