@@ -128,7 +128,7 @@ class Target:
             # Deletes are ignored unless a mapping says otherwise: what somebody removed is not made anew.
             said = f"{self.flow.write} {target}, which it is linked to, is gone"
             return Decision(row, None, row.outcome("skipped", "target_gone", said, target=target), target)
-        return self._found(row, held[target])
+        return self.found(row, held[target])
 
     def _keyed(self, row: Mapped, rows: list[Row]) -> Decision:
         """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1."""
@@ -138,14 +138,14 @@ class Target:
             exact = [held for held in full if tuple(_held(k, held) for k in match.keys) == row.raw]
             full = exact if len(exact) == 1 else full
         if len(full) == 1:
-            return self._found(row, full[0])
+            return self.found(row, full[0])
         if len(full) > 1:
             return self._ambiguous(row, full)
         if rows and match.differs:
             return self._partial(row, rows)
         return self._missing(row)
 
-    def _found(self, row: Mapped, held: Row) -> Decision:
+    def found(self, row: Mapped, held: Row) -> Decision:
         target, match = str(held[self.id]), self.flow.match
         if match.found == "skip":
             return Decision(row, None, row.outcome("skipped", "exists", "already there", target=target), target)
@@ -163,7 +163,7 @@ class Target:
         ids = _and(str(held[self.id]) for held in rows)
         first = ".".join(self.flow.match.keys[0].field)
         if self.flow.match.differs == "replace":
-            return self._found(row, rows[0]) if len(rows) == 1 else self._ambiguous(row, rows)
+            return self.found(row, rows[0]) if len(rows) == 1 else self._ambiguous(row, rows)
         said = f"{self.flow.write} {ids} has the same {first} but differs in another key"
         if self.flow.match.differs == "fail":
             return Decision(row, None, row.outcome("failed", "partial_match", said))

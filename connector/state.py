@@ -451,9 +451,9 @@ class Store:
         asked = sa.select(link).where(link.c.stream_id == stream_id).order_by(link.c.id)
         return [_made(Link, row) for row in self._all(asked)]
 
-    def put_links(self, stream_id: int, links: Sequence[Link], now: datetime) -> None:
-        """Links made by hand or by an example."""
-        with self.writing() as tx:
+    def put_links(self, stream_id: int, links: Sequence[Link], now: datetime, lease: Lease | None = None) -> None:
+        """Links that belong to no page: made by hand, by an example, or by a run (with its lease) that looked for what was lost."""
+        with self.writing(lease) as tx:
             self.upsert(tx, link, [_row(link, one, stream_id=stream_id, at=millis(now)) for one in links])
 
     def intents(self, stream_id: int) -> dict[str, Intent]:

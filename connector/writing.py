@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from connector import canon
 from connector.errors import Rejected, Unanswered
@@ -45,8 +45,11 @@ class Writer:
         for decision in decisions:
             outcome = decision.outcome or self._answered(decision, next(answers))
             batch.notes += decision.notes
-            if decision.mapped.joined.record not in links or self.flow.match.by_link:
-                self._link(decision.mapped, outcome, batch)  # one made by hand stays as it is
+            row, there = decision.mapped, outcome.outcome in ("created", "updated", "unchanged")
+            if there and outcome.target is not None and row.joined.record not in links:  # else it stays as it was made
+                batch.links.append(self._link(row, outcome.target))
+            if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
+                batch.settled.append(row.key)
             outcomes.append(outcome)
         return outcomes
 
@@ -59,22 +62,19 @@ class Writer:
             if self.flow.match.by_link or (link.made == "manual" and link.active)
         }
 
-    def _link(self, row: Mapped, outcome: Outcome, batch: Batch) -> None:
-        if outcome.outcome in ("created", "updated", "unchanged") and outcome.target is not None:
-            ends = {self.source_side: row.joined.record, self.target_side: outcome.target}
-            batch.links.append(Link(row.key, ends["home"], ends["remote"]))
-        if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
-            batch.settled.append(row.key)
+    def _link(self, row: Mapped, target: str) -> Link:
+        ends = {self.source_side: row.joined.record, self.target_side: target}
+        return Link(row.key, ends["home"], ends["remote"])
 
     def _recover(self, decisions: list[Decision]) -> list[Decision]:
         """Creates that no key could find again: look for what a lost call has made, then journal what is to be made."""
         waiting = self.store.intents(self.lease.stream)
-        lost = [waiting[d.mapped.key] for d in decisions if _creates(d) and d.mapped.key in waiting]
-        if lost:
+        equal = {waiting[d.mapped.key].payload for d in decisions if _creates(d) and d.mapped.key in waiting}
+        if lost := [one for one in waiting.values() if one.payload in equal]:
             self._settle(lost)
             taken = {getattr(link, self.target_side) for link in self.store.all_links(self.lease.stream)}
             twins = self.target.twins(lost, taken)
-            decisions = [self._adopted(d, twins.get(d.mapped.key, [])) if _creates(d) else d for d in decisions]
+            decisions = [self._adopted(decision, waiting, twins) for decision in decisions]
         creates = [decision.mapped for decision in decisions if _creates(decision)]
         if creates:
             sent = canon.text(self.endpoint.now())
@@ -89,12 +89,17 @@ class Writer:
         if self.endpoint.settle and left > 0:
             self.clock.sleep(left)
 
-    def _adopted(self, decision: Decision, ids: list[str]) -> Decision:
-        if not ids:
-            return decision
+    def _adopted(self, decision: Decision, waiting: Mapping[str, Intent], twins: Mapping[str, list[str]]) -> Decision:
         row = decision.mapped
+        if not (_creates(decision) and (ids := twins.get(row.key))):
+            return decision
         if len(ids) == 1:
-            return Decision(row, None, row.outcome("created", target=ids[0]), ids[0])
+            made = self.target.found(row, {**json.loads(waiting[row.key].payload), self.target.id: ids[0]})
+            if made.change is None:
+                return Decision(row, None, row.outcome("created", target=ids[0]), ids[0])
+            # Edited since. Once that is written it is no longer what the intent says: so the link comes first.
+            self.store.put_links(self.lease.stream, [self._link(row, ids[0])], self.clock.now(), self.lease)
+            return made
         said = f"an earlier create was not answered, and {' and '.join(ids)} could each be what it made; remove or link one"
         return Decision(row, None, row.outcome("failed", "ambiguous_match", said))
 
