@@ -136,6 +136,8 @@ class Memory:
         for query in queries:
             self._called(f"read:{query.object}")
             self._call(query.object, "read", "find" if query.where else "list", {})
+            for child in query.children.values():
+                self._call(child.object, "read", "below", {})
         selected = [self._select(query) for query in queries]
         for number, (query, rows) in enumerate(zip(queries, selected, strict=True)):
             below = {relation: self._below(query, relation) for relation in query.children}

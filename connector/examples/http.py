@@ -32,7 +32,7 @@ def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterato
         _load(org, remote_rows)
         for fault in play.given.get("faults", ()):
             if fault["system"] == "remote":
-                status, verb = fault["answer"], fault.get("verb", "write")
+                status, verb = {"unavailable": 503}.get(fault["answer"], fault["answer"]), fault.get("verb", "write")
                 org.fault(fault["object"], verb=verb, status=status, times=fault.get("times"))
         url = open_.enter_context(serve(org))
         auth = {"grant": "client_credentials", "client_id": "sandbox", "client_secret": "sandbox"}
@@ -113,6 +113,12 @@ class _Home:
                 with self.inner.engine.begin() as tx:  # a table of somebody else's may hold a key twice
                     for index in sa.inspect(self.inner.engine).get_indexes(flow.write):
                         tx.exec_driver_sql(f'DROP INDEX "{index["name"]}"')
+                    # and columns that no rule fills
+                    mapped = {name for column in flow.columns for name in (column.name, column.path[0])}
+                    own = {key for row in rows if row["object"] == flow.write for key in row} - {"object", "id"}
+                    for key in sorted(own - mapped):
+                        tx.exec_driver_sql(f'ALTER TABLE "{flow.write}" ADD COLUMN "{key}"')
+                self.inner.prepare(flow.write, flow.columns, [".".join(key.field) for key in flow.match.keys])
             else:
                 read |= {one.object: one for one in flow.reads.values()}
         events = [

@@ -92,20 +92,23 @@ class Session:
         """GETs, up to 25 addresses with headers, in one billed call. Again as a whole if a part was not possible now."""
         return patiently(lambda: self._composite(asks), self._clock)
 
-    def _composite(self, asks: Sequence[tuple[str, Mapping[str, str]]]) -> list[Part]:
+    def _composite(self, asks: Sequence[tuple[str, Mapping[str, str]]], *, renew: bool = True) -> list[Part]:
         requests: dict[str, Any] = {
             f"r{at}": {"method": "GET", "url": self.base + path, "referenceId": f"r{at}"}
             | ({"httpHeaders": headers} if headers else {})
             for at, (path, headers) in enumerate(asks)
         }
         body = {"allOrNone": False, "compositeRequest": [*requests.values()]}
-        answer = self._call("POST", f"{self.base}/composite", body)
+        answer, token = self._call("POST", f"{self.base}/composite", body), self._token
         try:
             parts = {each["referenceId"]: self._part(each) for each in answer["compositeResponse"]}
         except (KeyError, TypeError, AttributeError):
             parts = {}
         if list(parts) != list(requests):
             raise Unavailable(f"{self.host} did not answer every part of a composite call")
+        if renew and any(part.status == 401 for part in parts.values()):  # the session ended within the call
+            self._signed_in(stale=token)
+            return self._composite(asks, renew=False)
         for part in parts.values():
             if isinstance(part.error, Unavailable | Unauthorized):
                 raise part.error
