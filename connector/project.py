@@ -66,12 +66,15 @@ def locate(name: str, root: Path) -> Path:
 
 def load(file: Path) -> Project:
     """A connection file, linted with its mapping. Raises SpecError with every finding, rendered."""
-    source = read(file)
-    refused(lint.check(file), [source])
+    source, found = read(file), lint.check(file)
+    refused((finding for finding in found if finding.code != "mapping_has_errors"), [source])
+    if "connection" not in source.tree:
+        raise SpecError(f"{file} is no connection; it would begin with connection: {file.stem}")
     connection = spec.connection(source.tree)
     mapping_file = spec.mapping_file(connection.mapping, file.parent)
     rules = read(mapping_file)
     refused(lint.check(mapping_file), [rules])
+    refused(found, [source])
     mapping = spec.mapping(rules.tree)
     folder = mapping_file.parent / "shapes"
     root = file.parent.parent if file.parent.name == "connections" else file.parent

@@ -249,7 +249,9 @@ CASES = {
     "no such option": (None, "run acme --dry", 2, ["No such option", "--dry"]),
     "no such command": (None, "rnu acme", 2, ["No such command", "rnu"]),
     # mapping and connection
-    "wrong mapping": (lambda site: site.mapping("found: replace\n", "found: replaces\n"), RUN, 2, ["classic.yaml has 1 error", "run connector lint"]),
+    "wrong mapping": (lambda site: site.mapping("found: replace\n", "found: replaces\n"), RUN, 2, ["classic.yaml:35:14", "did you mean replace?"]),
+    "a mapping for a connection": (lambda site: site.mapping("Hatch", "Hatch"), "run classic.yaml", 2, ["classic.yaml is no connection", "connection: classic"]),
+    "an unnamed connection": (lambda site: site.change("connection: acme\n", ""), RUN, 2, ["acme.yaml:1:1", "the file needs connection"]),
     "no such mapping": (lambda site: site.change("i360_classic", "i360_clasic"), RUN, 2, ["acme.yaml:2:10", "did you mean i360_classic?"]),
     "unknown object": (objects(oportunity="pull"), RUN, 2, ["acme.yaml:5:11", "did you mean opportunity?"]),
     "unknown object, asked for": (None, "run acme opps", 2, ["no object 'opps'", "it has opportunity, contact_note, task"]),
@@ -266,7 +268,7 @@ CASES = {
         lambda site: site.change("sqlite:///hatch.db", "postgresql://me:hunter2@127.0.0.1:9/x"), RUN, 2, ["holds a password", "write ${env:NAME}"]
     ),
     # the org
-    "unreachable": (lambda site: site.change(site.url, "http://127.0.0.1:9"), RUN, 2, ["source_unavailable: no connection to 127.0.0.1", "target_unavailable"]),
+    "unreachable": (lambda site: site.change(site.url, "http://127.0.0.1:9"), RUN, 2, ["source_unavailable: no connection to 127.0.0.1:9: Connection refused", "is the address right", "target_unavailable"]),
     "wrong client secret": (lambda site: site.environ.update(I360_CLIENT_SECRET="no"), RUN, 2, ["not_authenticated", "client id or secret", "check the connection's secrets"]),
     "tokens revoked": (ran(lambda site: site.org.revoke_tokens()), RUN, 0, ["opportunity pull ok 2 updated"]),
     "always 503": (lambda site: site.org.fault(status=503, times=None), RUN, 2, ["source_unavailable", "503", "not available at the moment"]),

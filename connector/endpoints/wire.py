@@ -10,6 +10,7 @@ from __future__ import annotations
 import json as jsonlib
 import logging
 import random
+import re
 import threading
 import time
 import zlib
@@ -134,7 +135,8 @@ class Wire:
             finally:
                 response.close()
         except _NOT_SENT as error:
-            raise Unavailable(f"no connection to {url.host}: {_reason(error)}") from None
+            said = f"no connection to {url.netloc.decode()}: {_reason(error)}; is the address right, and the system up?"
+            raise Unavailable(said) from None
         except (httpx.HTTPError, zlib.error) as error:
             kind: type[EndpointError] = Unavailable if safe else Unanswered
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None
@@ -194,7 +196,8 @@ def loopback(host: str) -> bool:
 
 def _reason(error: Exception) -> str:
     late = isinstance(error, httpx.TimeoutException)
-    return "no answer in time" if late else str(error) or type(error).__name__
+    said = re.sub(r"\[Errno -?\d+\] ", "", str(error))
+    return "no answer in time" if late else said or type(error).__name__
 
 
 class _Transport(httpx.HTTPTransport):

@@ -48,11 +48,15 @@ class Trouble:
 
 
 def kind_of(tree: Any) -> str:
-    """Which of the three files this is, even if the word that says so is misspelt."""
+    """Which of the three files this is, even if the word that says so is misspelt or missing."""
     keys = list(tree) if isinstance(tree, dict) else []
     kinds, known = ("examples", "connection"), _defs()["mapping"]["properties"]
     meant = [nearest(key, (*kinds, *known)) for key in keys if key not in known]
-    return next((kind for found in (keys, meant) for kind in kinds if kind in found), "mapping")
+    systems = tree.get("systems") if keys else None
+    places = isinstance(systems, dict) and any(isinstance(each, dict) for each in systems.values())
+    return next(
+        (kind for found in (keys, meant) for kind in kinds if kind in found), "connection" if places else "mapping"
+    )
 
 
 def check(tree: Any, kind: str) -> list[Trouble]:
@@ -159,7 +163,8 @@ def _explain(error: ValidationError) -> Iterator[Trouble]:
         for key in (key for key in schema["required"] if key not in value):
             wanted = schema.get("properties", {}).get(key, {})
             wanted = {**_defs().get(wanted.get("$ref", "").rpartition("/")[2], {}), **wanted}
-            hint = f"{key}: {instead('', wanted['enum']) if 'enum' in wanted else _sentence(wanted)}"
+            choices = list(map(str, wanted.get("enum", ())))
+            hint = f"{key}: {instead('', choices) if choices[1:] else ''.join(choices) or _sentence(wanted)}"
             yield Trouble("missing_key", (*at, key), f"{called} needs {key}", hint)
     elif rule in ("oneOf", "anyOf"):
         keys = [choice["required"][0] for choice in schema[rule]]
@@ -212,6 +217,7 @@ def _type(at: At, value: Any, schema: Any, name: str, called: str) -> Trouble:
     hint = _such_as(schema) or _sentence(schema)
     if name == "value":
         takes, hint = "a path, or a map that names a form", f"a constant is {{value: {str(value).lower()}}}"
+        hint = hint if value is not None else "nothing on purpose is {unmapped: why}"
     elif types == ["boolean"]:
         hint = _choose(value, ["true", "false"])
     elif types == ["object"] and "properties" in schema:

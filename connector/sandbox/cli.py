@@ -157,7 +157,13 @@ def _post(url: str, verb: str, body: Mapping[str, Any]) -> None:
         with refused:
             raise click.ClickException(_reason(refused.read())) from None
     except OSError as unreachable:
-        raise click.ClickException(f"no sandbox org at {url}: {unreachable}") from None
+        said = f"no sandbox org at {url} ({_why(unreachable)}); start it with connector sandbox, or name it with --url"
+        raise click.ClickException(said) from None
+
+
+def _why(unreachable: OSError) -> str:
+    reason = getattr(unreachable, "reason", unreachable)  # urllib wraps what has happened
+    return getattr(reason, "strerror", None) or str(reason)
 
 
 def _reason(body: bytes) -> str:
