@@ -141,9 +141,7 @@ class _Work:
         with _side("source"):
             now = self.world.source.now()
         until = canon.text(now)
-        if not (
-            self.cursor.activated or self.world.dry
-        ):  # stored even if this run fails: the next counts from here, too
+        if not (self.cursor.activated or self.world.dry):  # stored though the run may fail: the next counts from here
             self.cursor = replace(self.cursor, activated=until)
             self.world.store.commit(self.lease, self.run_id, Batch(), self.cursor, self.world.clock.now(), LEASE)
         lows = [since(read.watch, self.cursor, now) for read in self.flow.reads.values() if read.watch]
@@ -160,6 +158,8 @@ class _Work:
         if failure is None and self.cursor.watermark:
             cursor = self.cursor
             keep = canon.text(canon.parse(self.cursor.watermark) - reach_back(self.flow))
+        elif failure and not self.cursor.activated:  # and if the source did not even tell its time, from here
+            cursor = replace(self.cursor, activated=canon.text(self.world.clock.now()))
         notes = [] if failure is None else [_note(failure, run)]
         ended = {name: getattr(run, name) for name in ("status", "counts", "calls", "error", "since", "until")}
         self.world.store.finish(self.lease, self.run_id, self.world.clock.now(), ended, notes, cursor, keep)

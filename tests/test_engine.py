@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from connector import canon, engine, plan, project, shape, spec
 from connector.endpoints.memory import Fault, Memory
 from connector.engine import World
-from connector.errors import LeaseLost
+from connector.errors import LeaseLost, Unavailable
 from connector.model import Field, Page, Shape, Written
 from connector.sandbox import Org, fixtures, serve
 from connector.source import parse
@@ -527,6 +527,45 @@ def test_a_system_that_fails_midway_fails_the_run_and_keeps_the_pages_before(sto
     bench.target.faults.clear()
     bench.run(after=60)
     assert len(bench.items()) == 9
+
+
+@pytest.mark.parametrize("first", ["none", "30m"])
+@pytest.mark.parametrize("failing", ["now", "prepare", "read", "write"])
+def test_a_first_run_that_fails_has_begun_all_the_same(failing, first, store, monkeypatch):
+    read = {"thing": {"object": "thing", "watch": {"field": "updated_at", "first": first}}}
+    bench = Bench([thing("0", "early", minutes=-31), thing("1", "new", minutes=0)], store=store, read=read)
+
+    def broken(*_args, **_named):
+        raise Unavailable("not now")
+
+    with monkeypatch.context() as broke:
+        broke.setattr(bench.source if failing in ("now", "read") else bench.target, failing, broken)
+        assert bench.run().status == "failed"
+    bench.run(after=60)
+    assert bench.items("key") == [("new",)]
+
+
+def test_creates_of_equal_payload_are_told_apart_though_only_one_of_them_is_tried(store):
+    bench = Bench(match=LINKED, store=store)
+    bench.target.faults.append(Fault("item", "lost_reply", times=2))
+    for known in ("1", "2"):
+        engine.event(bench.flow, bench.world(), thing(known, minutes=0))
+    assert (len(bench.items()), len(bench.parked())) == (2, 2)
+    for known in ("1", "2"):
+        engine.event(bench.flow, bench.world(), thing(known, minutes=1))
+    assert (len(bench.items()), bench.parked()) == (2, [])
+
+
+def test_a_lost_create_whose_record_was_edited_is_one_row_even_if_the_edit_is_lost_too(store):
+    bench = Bench([thing("1", name="a")], match=LINKED, store=store)
+    bench.target.faults.append(Fault("item", "lost_reply", times=2))
+    bench.run()
+    bench.source.edit("thing", [thing("1", name="b", minutes=1)])
+    bench.run(after=1)
+    assert bench.outcomes == [("1", "failed", "lost_reply")]
+    bench.run(after=60)
+    assert bench.outcomes == [("1", "unchanged", None)]
+    assert bench.items("name") == [("b",)]
 
 
 # ---- creates that no key could find again ------------------------------------------------------------------------
