@@ -1,4 +1,4 @@
-"""A schema and a user -> the schema as that user sees it: what is hidden is absent, what is read-only says so (1.4).
+"""A schema and a user -> the schema as that user sees it: what is hidden is absent, what is read-only says so.
 
 Everything that asks the schema for an object or a field is thereby checked: describe, SOQL, writes, external ids.
 """

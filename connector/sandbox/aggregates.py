@@ -1,4 +1,4 @@
-"""COUNT(f), MIN, MAX, SUM, AVG with GROUP BY and HAVING -> one SQL statement that writes AggregateResult rows (1.6, 2.1)."""
+"""COUNT(f), MIN, MAX, SUM, AVG with GROUP BY and HAVING -> one SQL statement that writes AggregateResult rows."""
 
 from dataclasses import replace
 

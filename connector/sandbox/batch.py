@@ -1,4 +1,4 @@
-"""/composite/batch: up to 25 requests one after the other, each billed, none undone for another's sake (1.7)."""
+"""/composite/batch: up to 25 requests one after the other, each billed, none undone for another's sake."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a request costs of the org's daily calls, and the header that says how many are used (1.3, 3)."""
+"""What a request costs of the org's daily calls, and the header that says how many are used."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Billing:
         self.total += 1
 
     def header(self, now: datetime, client: str = "") -> dict[str, str]:
-        """The daily use; behind it, where the org or the client has such limits, its own use and bursts (1.3)."""
+        """The daily use; behind it, where the org or the client has such limits, its own use and bursts."""
         parts = [f"api-usage={self.used(now)}/{self.limit}"]
         if client in self.per_client:
             name, limit = self.per_client[client]

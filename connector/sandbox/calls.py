@@ -70,9 +70,13 @@ class Call:
             raise ApiError(
                 501, "NOT_IMPLEMENTED_IN_SANDBOX", f"A body of type {kind} is not emulated by the sandbox org"
             )
+        if "json" not in kind:
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"A body of type {kind} is not supported")  # [U] code and sentence
         try:
             found = json.loads(self.body, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as reason:
+        except RecursionError:
+            raise bad_json("The request body is nested too deeply") from None  # [U] sentence
+        except ValueError as reason:
             raise bad_json(f"Unexpected content in the request body: {reason}") from None  # [U] sentence
         if not isinstance(found, dict):
             raise bad_json("The HTTP entity body is required to be a JSON object")  # [U] sentence
@@ -87,7 +91,7 @@ def dumped(body: object) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-# Statuses that come with a page or with nothing instead of the JSON array (1.3).
+# Statuses that come with a page or with nothing instead of the JSON array.
 _OTHER_BODIES = {
     406: (None, {}),
     414: ("<h1>Bad Message 414</h1><pre>reason: URI Too Long</pre>", {"Content-Type": "text/html;charset=iso-8859-1"}),

@@ -1,4 +1,4 @@
-"""/composite/sobjects: up to 200 records in one call, each with a result of its own (1.7)."""
+"""/composite/sobjects: up to 200 records in one call, each with a result of its own."""
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Many subrequests in one call: /composite and /composite/graph, with references between them, billed once (1.7)."""
+"""Many subrequests in one call: /composite and /composite/graph, with references between them, billed once."""
 
 import json
 import re

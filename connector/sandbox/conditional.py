@@ -1,4 +1,4 @@
-"""Requests with a condition: 304 for what the client has already, 412 for what has changed meanwhile (1.3 c).
+"""Requests with a condition: 304 for what the client has already, 412 for what has changed meanwhile.
 
 Describes have an ETag and a Last-Modified; of the rows only those of Account have an ETag.
 """

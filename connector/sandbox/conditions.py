@@ -1,6 +1,6 @@
 """A WHERE condition over resolved columns -> one SQL expression; wrong types end in Salesforce's own sentences.
 
-Nulls follow section 2.2: they match `=` null, `!=` and NOT IN, and nothing else. Every value becomes a bound parameter.
+Nulls match `=` null, `!=` and NOT IN, and nothing else. Every value becomes a bound parameter.
 """
 
 import json

@@ -1,6 +1,6 @@
 """A plan -> the pages of its answer. A page is cut from a snapshot of row numbers, so rows that come and go do not move it.
 
-Locators (0r8...-2000) belong to the session that made them; section 1.6 and fact 1.
+Locators (0r8...-2000) belong to the session that made them.
 """
 
 import re
@@ -60,7 +60,7 @@ class Cursors:
         return snapshot.locator
 
     def page(self, snapshot: Snapshot, offset: int) -> str:
-        """As many rows as a page has room for: children count towards it, so that it may hold fewer of them (1.3)."""
+        """As many rows as a page has room for: children count towards it, so that it may hold fewer of them."""
         plan, total = snapshot.plan, len(snapshot.numbers)
 
         def overflow(place: int, parent: str) -> str:

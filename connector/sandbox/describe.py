@@ -1,6 +1,6 @@
 """A shape -> the answer of describe, with every key a real org sends; the shape's own keys win over the defaults.
 
-Key names are those of the official DescribeSObjectResult [U: names from the reference, section 1.4]; clients index them blindly.
+Key names are those of the official DescribeSObjectResult [U: names from the reference]; clients index them blindly.
 """
 
 import re

@@ -20,7 +20,7 @@ class ApiError(Exception):
         return [{"message": self.message, "errorCode": self.code, **self._fields(), **self.more}]
 
     def row(self) -> dict[str, Any]:
-        """The same refusal inside a collection, where the key is called statusCode (1.3)."""
+        """The same refusal inside a collection, where the key is called statusCode."""
         return {"statusCode": self.code, "message": self.message, "fields": list(self.fields or ()), **self.more}
 
     def _fields(self) -> dict[str, list[str]]:
@@ -29,7 +29,7 @@ class ApiError(Exception):
 
 @dataclass
 class OAuthError(Exception):
-    """A refusal of the token endpoint: an object, not an array (1.2)."""
+    """A refusal of the token endpoint: an object, not an array."""
 
     error: str
     description: str

@@ -18,7 +18,7 @@ Named = Literal["query_timeout", "lock_row", "total_requests", "concurrent_reque
 Wire = Literal["lost_reply", "timeout", "truncated", "truncated_chunks", "trickled", "late"]
 Status = int | Named | Wire
 
-# status -> Salesforce's code and sentence for it (1.3, 3). [U] marks where only the status is known.
+# status -> Salesforce's code and sentence for it. [U] marks where only the status is known.
 _BODIES: dict[int, tuple[str, str]] = {
     400: ("UNKNOWN_EXCEPTION", "An unexpected error occurred"),  # [U]
     401: ("INVALID_SESSION_ID", "Session expired or invalid"),

@@ -1,7 +1,10 @@
 """Shapes and a fixture -> an org with everything that the fixture asks for."""
 
 import inspect
+import json
+import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from connector.sandbox.org import Org
 _OPTIONS = frozenset({"page_size", "api_limit", "api_bursts", "token_seconds"})
 _RULES = frozenset({"on", "validations", "duplicates", "locks"})
 _CLIENTS = {"sandbox": "sandbox"}
+_OBJECTS = "objects"  # what the file calls them
 
 
 def org(shapes: Iterable[Mapping[str, Any]], fixture: Fixture, path: Path | None = None) -> Org:
@@ -18,8 +22,10 @@ def org(shapes: Iterable[Mapping[str, Any]], fixture: Fixture, path: Path | None
     _keys("org", fixture.org, _OPTIONS | {"consent"})
     options = {key: _number(key, value) for key, value in fixture.org.items() if key in _OPTIONS}
     clients = {**_CLIENTS, **fixture.clients}
-    made = Org(merged(shapes, fixture.objects), path=path, clients=clients, users=fixture.users, **options)
+    objects = _with_kept(path, fixture.objects)
+    made = Org(merged(shapes, objects), path=path, clients=clients, users=fixture.users, **options)
     try:
+        made.store.set_meta(_OBJECTS, json.dumps(objects))
         made.load(fixture.rows)
         for name, given in fixture.rules.items():
             _rules(made, name, given)
@@ -32,6 +38,19 @@ def org(shapes: Iterable[Mapping[str, Any]], fixture: Fixture, path: Path | None
         made.close()
         raise
     return made
+
+
+def _with_kept(path: Path | None, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects that the org's file was given before: without them the org would not know their rows any more."""
+    if path is None or not path.is_file():
+        return dict(objects)
+    with closing(sqlite3.connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = '#meta'").fetchone():
+            return dict(objects)
+        row = connection.execute('SELECT value FROM "#meta" WHERE key = ?', (_OBJECTS,)).fetchone()
+    given = {name.lower() for name in objects}
+    kept = json.loads(row[0]) if row else {}
+    return {**{name: short for name, short in kept.items() if name.lower() not in given}, **objects}
 
 
 def _rules(made: Org, name: str, given: Any) -> None:

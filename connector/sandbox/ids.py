@@ -1,4 +1,4 @@
-"""15 or 18 characters -> the canonical 18-character id; a counter -> a new id. The checksum is section 2.4."""
+"""15 or 18 characters -> the canonical 18-character id; a counter -> a new id."""
 
 import re
 from functools import lru_cache

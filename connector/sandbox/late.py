@@ -1,4 +1,4 @@
-"""Late commits: a write that is answered now and seen later, with the stamp of now (gotcha 2).
+"""Late commits: a write that is answered now and seen later, with the stamp of now.
 
 What the write changed is taken back and kept beside the rows until its time has come; other columns of the row may change meanwhile.
 """

@@ -1,4 +1,4 @@
-"""/composite/tree/X: records with their children in one call, all or none (1.7)."""
+"""/composite/tree/X: records with their children in one call, all or none."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

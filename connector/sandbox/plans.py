@@ -15,7 +15,7 @@ from connector.sandbox.scopes import HINT_RELATIONSHIP, Build, Context, Scope
 from connector.sandbox.tokens import layout, malformed
 
 MAX_OFFSET = 2_000
-MAX_LEVELS, LEVELS_BEFORE_58 = 5, 2  # of sub-selects, the outermost query counted (2.2)
+MAX_LEVELS, LEVELS_BEFORE_58 = 5, 2  # of sub-selects, the outermost query counted
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The recycle bin: a delete and what goes with it, undelete, merge; and getUpdated, getDeleted (1.5, gotcha 11)."""
+"""The recycle bin: a delete and what goes with it, undelete, merge; and getUpdated, getDeleted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -23,7 +23,10 @@ def remove(records: Records, name: str, record_id: str, now: datetime) -> None:
     shape = records.known(name)
     if not shape.deletable:
         raise ValueError(f"rows of {shape.name} cannot be deleted: the shape has no IsDeleted")
-    put_away(records, shape, records.known_id(shape, record_id), now)
+    id18 = records.known_id(shape, record_id)
+    if _row(records, shape, id18).get("IsDeleted") == "true":
+        raise ValueError(f"{shape.name} {id18} is in the recycle bin already")
+    put_away(records, shape, id18, now)
 
 
 def put_away(records: Records, shape: Object, id18: str, now: datetime) -> None:

@@ -36,7 +36,7 @@ class Typed:
 
 
 def compound(shape: Object, alias: str, whole: Field) -> str:
-    """An address as one JSON object of its parts, null when every part is (2.3)."""
+    """An address as one JSON object of its parts, null when every part is."""
     prefix = whole.name.removesuffix("Address")
     parts = sorted(shape.parts(whole), key=lambda part: part.name)
     pieces: list[str | tuple[str]] = []

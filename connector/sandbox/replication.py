@@ -1,4 +1,4 @@
-"""GET /sobjects/X/updated and /deleted (1.5): windows, how far back they reach, and up to when the answer is complete."""
+"""GET /sobjects/X/updated and /deleted: windows, how far back they reach, and up to when the answer is complete."""
 
 from datetime import UTC, datetime, timedelta
 

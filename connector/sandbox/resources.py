@@ -1,4 +1,4 @@
-"""The single resources: describe, query, one record. Each takes the org and a call and gives a reply (1.4-1.6)."""
+"""The single resources: describe, query, one record. Each takes the org and a call and gives a reply."""
 
 import re
 
@@ -71,7 +71,7 @@ def _query(org: Org, call: Call, *, deleted: bool) -> Reply:
 
 
 def query_more(org: Org, call: Call, locator: str) -> Reply:
-    """Further parameters are ignored: some clients repeat ?q= here (1.6)."""
+    """Further parameters are ignored: some clients repeat ?q= here."""
     snapshot, _ = org.cursors.find(locator)
     alive = snapshot is not None and org.sessions.alive(snapshot.token)
     return Reply(200, org.cursors.follow(locator, call.session.token, alive))
@@ -166,7 +166,7 @@ def retrieve_by(org: Org, call: Call, name: str, field: str, value: str) -> Repl
 
 
 def upsert(org: Org, call: Call, name: str, field: str, value: str) -> Reply:
-    """201 made, 200 changed (204 before v46), 300 several (fact 6)."""
+    """201 made, 200 changed (204 before v46), 300 several."""
     shape = known(org, name)
     given = call.json()
     if any(key.lower() == field.lower() for key in given):

@@ -1,4 +1,4 @@
-"""What an org's own set-up demands of writes, per object and off unless asked for (section 6, item 9; sentences of 1.5).
+"""What an org's own set-up demands of writes, per object and off unless asked for.
 
 rules(shape, ["required", "unique"],
       validations=[{"condition": "AnnualRevenue < `0`", "message": "No debts", "field": "AnnualRevenue"}],

@@ -49,7 +49,7 @@ class Field:
 
     @property
     def external_id(self) -> bool:
-        """Rows can be found and upserted by it (1.4: an idLookup field as well)."""
+        """Rows can be found and upserted by it (an idLookup field as well)."""
         return bool(self.raw.get("externalId") or self.raw.get("idLookup")) and self.type in TEXT | NUMBER
 
     @property

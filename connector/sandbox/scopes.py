@@ -50,7 +50,7 @@ class Build:
 
     @property
     def page(self) -> int:
-        """Long texts make the pages small: two of one's own to 200 (1.3), any to 1,000 as recorded (fact 4)."""
+        """Long texts make the pages small: two of one's own to 200, any to 1,000 as recorded."""
         small = SMALL_PAGE if self.own_long_texts > 1 else MIDDLE_PAGE if self.long_texts else self.context.page
         return min(self.context.page, small)
 
@@ -176,7 +176,7 @@ class Scope:
 
     def doubled(self, name: str, at: int | None) -> ApiError:
         sentence = f"duplicate field selected: {name}"
-        # What FIELDS() doubles is told without a position (2.2).
+        # What FIELDS() doubles is told without a position.
         message = sentence if at is None else layout(self.context.query, at, sentence)
         return ApiError(400, "INVALID_FIELD", message)
 
@@ -275,7 +275,7 @@ class Scope:
         shape, alias = node.tables[0]
         if found.type in COMPOUND:
             return Column(found, compound(shape, alias, found), shown)
-        if found.type == "base64":  # its value is the path under which the bytes lie (2.3)
+        if found.type == "base64":  # its value is the path under which the bytes lie
             start, end = f'"/services/data/v{self.context.version}/sobjects/{shape.name}/', f'/{found.name}"'
             return Column(found, "NULL", shown, f"{quoted(start)}||{node.id}||{quoted(end)}")
         tables = [alias for shape, alias in node.tables if shape.field(found.name)]

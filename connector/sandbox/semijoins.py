@@ -1,4 +1,4 @@
-"""The rules of semi-joins: at most two, not under OR, not nested, both sides of one object (2.2)."""
+"""The rules of semi-joins: at most two, not under OR, not nested, both sides of one object."""
 
 from collections.abc import Iterator
 

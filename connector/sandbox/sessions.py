@@ -1,4 +1,4 @@
-"""Live sessions and the approvals they hang on: a bearer token -> its session, or 401 (1.2)."""
+"""Live sessions and the approvals they hang on: a bearer token -> its session, or 401."""
 
 import secrets
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ class Sessions:
         if session is None:
             raise session_invalid()
         if not _API_SCOPES & set(session.scopes):
-            # One of the 401s that no refresh heals (1.3).
+            # One of the 401s that no refresh heals.
             raise ApiError(401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API")
         return session
 

@@ -1,6 +1,6 @@
 """SOQL text -> a frozen tree that remembers where everything stood; what does not parse -> MALFORMED_QUERY with its position.
 
-The grammar is section 2.1. What it knows and the org does not evaluate (date functions, WITH ...) ends in 501.
+What the grammar knows and the org does not evaluate (date functions, WITH ...) ends in 501.
 """
 
 import re

@@ -233,7 +233,7 @@ def _key(field: Field) -> str:
 
 
 def _fold(text: str | None) -> str | None:
-    """Text compares in any letter case (2.2)."""
+    """Text compares in any letter case."""
     return None if text is None else text.casefold()
 
 

@@ -1,4 +1,4 @@
-"""SOQL text -> tokens that know where they stood; a position -> the layout of Salesforce's query errors (1.6)."""
+"""SOQL text -> tokens that know where they stood; a position -> the layout of Salesforce's query errors."""
 
 import re
 from dataclasses import dataclass

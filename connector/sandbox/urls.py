@@ -11,13 +11,13 @@ _SEASONS = ("Summer", "Winter", "Spring")
 
 
 def resource(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """(version, segments), or None for a path outside the versioned API. One trailing slash is tolerated (5.4)."""
+    """(version, segments), or None for a path outside the versioned API. One trailing slash is tolerated."""
     found = _RESOURCE.fullmatch(path)
     if found is None:
         return None
     number = int(found[1])
     if number < OLDEST and number >= 1:
-        # [U] code and sentence; the status is documented (1.1)
+        # [U] code and sentence; the status is documented
         raise ApiError(410, "UNSUPPORTED_API_VERSION", f"API version {number}.0 is retired")
     if not OLDEST <= number <= NEWEST:
         raise not_found()
@@ -30,7 +30,7 @@ def parameters(query: str) -> dict[str, str]:
 
 
 def split_url(url: str) -> tuple[str, dict[str, str]]:
-    """Path and parameters of a subrequest, whose url may come encoded or as plain text (1.7).
+    """Path and parameters of a subrequest, whose url may come encoded or as plain text.
 
     A space says that it is plain: then q is everything up to the end, whatever it holds of &, + and %.
     """

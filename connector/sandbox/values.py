@@ -19,11 +19,11 @@ from connector.sandbox.schema import ID, NUMBER, TEXT, Field
 
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_INTEGER_TYPES = {"int", "long"}
+_INTEGER_BITS = {"int": 32, "long": 64}
 
 
 def stamp(moment: datetime) -> str:
-    """Whole seconds: Salesforce keeps no more (fact 7)."""
+    """Whole seconds: Salesforce keeps no more."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
@@ -53,7 +53,7 @@ def day(text: str) -> str | None:
 def accept(field: Field, value: Any) -> str | None:
     """What is stored for a value a client sends; raises what Salesforce answers when the type is wrong."""
     if value is None or value == "":
-        return None  # an empty text equals null (2.3)
+        return None  # an empty text equals null
     return _ACCEPT[_kind(field)](field, value)
 
 
@@ -78,7 +78,8 @@ def _text(field: Field, value: Any) -> str:
 def _number(field: Field, value: Any) -> str:
     if isinstance(value, str):  # [U] numeric text is taken for a number
         value = _parsed(value)
-    integral = field.type in _INTEGER_TYPES
+    bits = _INTEGER_BITS.get(field.type)
+    integral = bits is not None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _undeserializable("int" if integral else "double", field, value)
     try:
@@ -87,7 +88,11 @@ def _number(field: Field, value: Any) -> str:
         raise _undeserializable("double", field, value) from None
     if not math.isfinite(number) or (integral and not number.is_integer()):
         raise _undeserializable("int" if integral else "double", field, value)
-    return str(int(value)) if integral else repr(number)
+    if bits is None:
+        return repr(number)
+    if not -(1 << (bits - 1)) <= int(value) < 1 << (bits - 1):
+        raise _undeserializable("int", field, value)
+    return str(int(value))
 
 
 def _parsed(text: str) -> Any:
@@ -161,7 +166,7 @@ _TOKENS: tuple[tuple[type, str], ...] = (
 
 
 def _undeserializable(wanted: str, field: Field, value: Any) -> ApiError:
-    # [U] the sentence as commonly seen (1.5), without its line and column
+    # [U] the sentence as commonly seen, without its line and column
     token = next(name for kind, name in _TOKENS if isinstance(value, kind))
     token = "VALUE_FALSE" if value is False else token
     shown = "{" if isinstance(value, dict) else "[" if isinstance(value, list) else str(value)[:80]

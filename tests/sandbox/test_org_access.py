@@ -1,4 +1,4 @@
-"""What is hidden from a user is not there: in describe, in SOQL, in writes, in external ids (1.4)."""
+"""What is hidden from a user is not there: in describe, in SOQL, in writes, in external ids."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""The JWT bearer flow: an assertion signed with a registered key is checked in every part (1.2 f)."""
+"""The JWT bearer flow: an assertion signed with a registered key is checked in every part."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Bulk API 2.0: query and ingest jobs, their states, their CSV (1.10)."""
+"""Bulk API 2.0: query and ingest jobs, their states, their CSV."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A client of strangers drives the org: simple-salesforce, over plain HTTP (5.2)."""
+"""A client of strangers drives the org: simple-salesforce, over plain HTTP."""
 
 from urllib.parse import urlsplit, urlunsplit
 

@@ -1,4 +1,4 @@
-"""Composite: many requests in one call, one bill, references, all or none (1.7, fact 2)."""
+"""Composite: many requests in one call, one bill, references, all or none."""
 
 import pytest
 

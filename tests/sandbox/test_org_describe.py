@@ -1,4 +1,4 @@
-"""Describe: every key a client may index, and 304 for who knows it already (1.3, 1.4)."""
+"""Describe: every key a client may index, and 304 for who knows it already."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Files, links, notes and attachments (1.9)."""
+"""Files, links, notes and attachments."""
 
 import base64
 import json

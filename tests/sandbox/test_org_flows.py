@@ -1,4 +1,4 @@
-"""Each way to sign in, over real HTTP: what is granted, what ends, and the words of each refusal (1.2)."""
+"""Each way to sign in, over real HTTP: what is granted, what ends, and the words of each refusal."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Aggregates, TYPEOF, labels, scopes, levels and limits of SOQL (2.1, 2.2). The tables are the tests."""
+"""Aggregates, TYPEOF, labels, scopes, levels and limits of SOQL. The tables are the tests."""
 
 import pytest
 from sandbox_site import NOW, SHAPES, site_of
@@ -199,7 +199,7 @@ def test_a_query_has_twenty_sub_selects(site):
     assert rows(site, f"SELECT Id, {listed} FROM Account LIMIT 1")[0]["Events"] is None
 
 
-def test_one_long_text_makes_pages_of_a_thousand(site_with):  # fact 4
+def test_one_long_text_makes_pages_of_a_thousand(site_with):
     with site_with() as site:
         site.org.load([{"object": "Account", "Name": "x"}] * 1001)
         sizes = [

@@ -1,4 +1,4 @@
-"""Limits, counts, what was used last, the variants of Sforce-Limit-Info, conditions on rows (1.3, 1.4, 1.8)."""
+"""Limits, counts, what was used last, the variants of Sforce-Limit-Info, conditions on rows."""
 
 from datetime import timedelta
 

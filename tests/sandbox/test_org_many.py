@@ -1,4 +1,4 @@
-"""Composite's inner rules, batch, graph, trees, and collections that delete and read (1.7)."""
+"""Composite's inner rules, batch, graph, trees, and collections that delete and read."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a condition means, said a second time in Python: both must find the same rows (2.2)."""
+"""What a condition means, said a second time in Python: both must find the same rows."""
 
 import operator
 import re

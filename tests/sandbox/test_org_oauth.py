@@ -1,4 +1,4 @@
-"""The token endpoint: what is granted, and the words of each refusal (1.2)."""
+"""The token endpoint: what is granted, and the words of each refusal."""
 
 import pytest
 

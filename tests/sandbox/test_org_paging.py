@@ -1,4 +1,4 @@
-"""Pages, locators and sessions (1.6, fact 1)."""
+"""Pages, locators and sessions."""
 
 import pytest
 

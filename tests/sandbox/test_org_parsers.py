@@ -1,4 +1,4 @@
-"""Every SOQL text that the tests have sent is read by two parsers of others: all of them accept it, or none does (5.3)."""
+"""Every SOQL text that the tests have sent is read by two parsers of others: all of them accept it, or none does."""
 
 import re
 
@@ -12,13 +12,13 @@ from connector.sandbox.errors import ApiError
 NUMBER = r"\d{10,}"
 DIFFERENCES = [
     ("org refuses", rf"LIMIT {NUMBER}|OFFSET {NUMBER}", "a parser does not look at how large a number is"),
-    ("org refuses", r"\bNOT\b", "a bare NOT beside AND, and hundreds of NOTs: rules of the org (2.1), not of the grammar"),
-    ("org refuses", r"\bAND\b.*\bOR\b|\bOR\b.*\bAND\b", "AND beside OR without parentheses is MALFORMED_QUERY (2.1)"),
+    ("org refuses", r"\bNOT\b", "a bare NOT beside AND, and hundreds of NOTs: rules of the org, not of the grammar"),
+    ("org refuses", r"\bAND\b.*\bOR\b|\bOR\b.*\bAND\b", "AND beside OR without parentheses is MALFORMED_QUERY"),
     ("org refuses", r"FROM \w+ (AND|ASC|DESC|EXCLUDES|FALSE|FIRST|GROUP|IN|INCLUDES|LAST|LIKE|LIMIT|NULL|NULLS|OFFSET|ORDER|TRUE|FOR|ALL)\b",
      "a parser takes some reserved words for an alias"),
     ("org refuses", r"\) \w+\.\w+ FROM", "the alias of an aggregate is one word, not a path [U]"),
-    ("org refuses", r"\\[^nrtbf\"'\\_u]|\\u", "escapes outside the list, and half of a character, are errors (2.2)"),
-    ("org refuses", r"'[^']{4001,}'", "a literal has at most 4,000 characters (1.6)"),
+    ("org refuses", r"\\[^nrtbf\"'\\_u]|\\u", "escapes outside the list, and half of a character, are errors"),
+    ("org refuses", r"'[^']{4001,}'", "a literal has at most 4,000 characters"),
     ("org accepts", r"[=<>] ?\+\d", "a number may have a plus; the parsers know only the minus [U]"),
 ]  # fmt: skip
 LONGEST = 100_000  # 1.6: what is longer is refused unread

@@ -1,4 +1,4 @@
-"""Record types, dependent picklists with trimmed bitmaps, and the picklist values of the UI API (1.4)."""
+"""Record types, dependent picklists with trimmed bitmaps, and the picklist values of the UI API."""
 
 import base64
 

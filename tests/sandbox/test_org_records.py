@@ -1,4 +1,4 @@
-"""Writes: what is kept, what is refused and in which words (1.5), in single calls and in collections (1.7)."""
+"""Writes: what is kept, what is refused and in which words, in single calls and in collections."""
 
 from datetime import timedelta
 

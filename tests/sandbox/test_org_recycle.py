@@ -1,4 +1,4 @@
-"""Deletes and what goes with them, undelete, merges, what changed between two moments, late commits (1.5, gotchas 2 and 11)."""
+"""Deletes and what goes with them, undelete, merges, what changed between two moments, late commits."""
 
 from datetime import timedelta
 

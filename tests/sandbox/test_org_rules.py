@@ -1,4 +1,4 @@
-"""The rule pack: what an org's own set-up demands of writes, off unless asked for (1.5; section 6, item 9)."""
+"""The rule pack: what an org's own set-up demands of writes, off unless asked for."""
 
 import pytest
 from sandbox_site import NOW, SHAPES, site_of

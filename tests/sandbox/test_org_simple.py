@@ -1,4 +1,4 @@
-"""simple-salesforce drives collections, composite, bulk, files and what changed; test_org_clients.py has the rest (5.2)."""
+"""simple-salesforce drives collections, composite, bulk, files and what changed; test_org_clients.py has the rest."""
 
 import base64
 from datetime import UTC, datetime, timedelta

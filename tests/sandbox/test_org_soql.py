@@ -35,7 +35,7 @@ P = "SELECT Name FROM i360__Prospect__c"
 A = "SELECT Name FROM i360__Appointment__c"
 
 FOUND = [
-    # comparison (2.2)
+    # comparison
     (f"{P} WHERE Name = 'ANN'", ["Ann"]),
     (f"{P} WHERE Name != 'ann'", ["Bob_1", "O'Hara 100%"]),
     (f"{P} WHERE i360__Primary_Email__c = null", ["Bob_1"]),
@@ -137,7 +137,7 @@ BY_HALF = "\nSELECT Id FROM Account WHERE {0}\n" + " " * 29 + "^\nERROR at Row:1
 QUOTES = "value of filter criterion for field '{}' must be of type {} and should {}be enclosed in quotes"
 
 REFUSED = [
-    # layout (1.6)
+    # layout
     ("select count() from XYZZY", "INVALID_TYPE",
      f"\nselect count() from XYZZY\n                    ^\nERROR at Row:1:Column:21\nsObject type 'XYZZY' is not supported. {OBJECT}"),
     ("SELECT Id, Nam FROM Account", "INVALID_FIELD",

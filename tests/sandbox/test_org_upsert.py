@@ -1,4 +1,4 @@
-"""Upsert by external id (1.5, 1.7, fact 6)."""
+"""Upsert by external id."""
 
 import pytest
 from sandbox_site import NOW, SHAPES, site_of

@@ -1,1 +1,1 @@
-"""Bulk API 2.0 (1.10): jobs that query or take in rows as CSV, and the states they go through."""
+"""Bulk API 2.0: jobs that query or take in rows as CSV, and the states they go through."""

@@ -1,4 +1,4 @@
-"""/jobs/ingest: rows as CSV that are inserted, updated, upserted or deleted, each with a result of its own (1.10)."""
+"""/jobs/ingest: rows as CSV that are inserted, updated, upserted or deleted, each with a result of its own."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

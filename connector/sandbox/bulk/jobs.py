@@ -1,7 +1,7 @@
 """Jobs and their states: Open, UploadComplete, InProgress, then JobComplete or Failed; Aborted by the client.
 
 Nothing runs by itself: a job that waits moves on when it is looked at, `polls` looks per state, so that tests decide how long it
-takes. Jobs live in memory. [U] the keys of a job beyond those of 1.10, and the codes and sentences of what is refused.
+takes. Jobs live in memory. [U] the keys of a job beyond the documented ones, and the codes and sentences of what is refused.
 """
 
 from array import array

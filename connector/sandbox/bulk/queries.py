@@ -1,4 +1,4 @@
-"""/jobs/query: a SELECT whose rows are fetched as pages of CSV (1.10)."""
+"""/jobs/query: a SELECT whose rows are fetched as pages of CSV."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def create(org: Org, call: Call) -> Reply:
 
 
 def _refuse(select: tree.Select) -> None:
-    """What a bulk query does not take (1.10). [U] the code and all sentences but the one about compound data."""
+    """What a bulk query does not take. [U] the code and all sentences but the one about compound data."""
     if select.counts or select.aggregates:
         raise _unsupported("Aggregate Relationships not supported in Bulk Query")
     if select.offset:

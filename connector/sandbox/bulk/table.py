@@ -71,7 +71,7 @@ def form(body: Mapping[str, Any]) -> Form:
 
 
 def cell(value: Any, kind: str) -> str:
-    """A value of the REST answer as CSV has it: instants end in Z (1.10)."""
+    """A value of the REST answer as CSV has it: instants end in Z."""
     if value is None:
         return ""
     if kind == "datetime":

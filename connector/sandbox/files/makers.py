@@ -1,4 +1,4 @@
-"""What creating a file, a note, a link or an attachment brings with it (1.9). [U] the sentences, and the links made besides."""
+"""What creating a file, a note, a link or an attachment brings with it. [U] the sentences, and the links made besides."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""A multipart body -> the JSON of its first part with the bytes of the second one as base64 (1.9)."""
+"""A multipart body -> the JSON of its first part with the bytes of the second one as base64."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The bytes of a record: GET /sobjects/ContentVersion/{id}/VersionData and its like (1.9)."""
+"""The bytes of a record: GET /sobjects/ContentVersion/{id}/VersionData and its like."""
 
 from connector.sandbox import ids
 from connector.sandbox.calls import Call, Reply
@@ -14,7 +14,7 @@ def is_blob(shape: Object, record_id: str, name: str) -> bool:
 
 def blob(org: Org, call: Call, shape: Object, record_id: str, name: str) -> Reply:
     if call.inner:
-        raise ApiError(400, "INVALID_INPUT", "A subrequest cannot read bytes")  # [U] code and sentence (1.7)
+        raise ApiError(400, "INVALID_INPUT", "A subrequest cannot read bytes")  # [U] code and sentence
     id18 = ids.canonical(record_id) or ""
     row, field = org.store.get(shape, id18), shape.field(name)
     if row is None or field is None or row.get("IsDeleted") == "true":

@@ -1,4 +1,4 @@
-"""Links of files are found by what they link only: any other query of ContentDocumentLink is refused (1.9)."""
+"""Links of files are found by what they link only: any other query of ContentDocumentLink is refused."""
 
 from connector.sandbox import tree
 from connector.sandbox.errors import ApiError

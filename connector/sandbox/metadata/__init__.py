@@ -1,4 +1,4 @@
-"""What the org tells of its own set-up beside describe: picklists, record types, limits, what was used last (1.4, 1.8)."""
+"""What the org tells of its own set-up beside describe: picklists, record types, limits, what was used last."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

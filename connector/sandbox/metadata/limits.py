@@ -1,11 +1,11 @@
-"""/limits and /limits/recordCount (1.8)."""
+"""/limits and /limits/recordCount."""
 
 from connector.sandbox.calls import Call, Reply, reply
 from connector.sandbox.org import Org
 
 _MEGABYTE = 1024 * 1024
 _ROW = 2 * 1024  # Salesforce counts 2 KB for most rows
-# [U] the maxima of an org like this one, except where section 1.8 or 1.10 names them; nothing uses them up here.
+# [U] the maxima of an org like this one, except where the reference names them; nothing uses them up here.
 _UNUSED = {
     "ConcurrentAsyncGetReportInstances": 200,
     "ConcurrentSyncReportRuns": 20,

@@ -1,4 +1,4 @@
-"""Dependent picklists: the controlling values that a shape names -> the trimmed bitmap of describe, and back to indices (1.4).
+"""Dependent picklists: the controlling values that a shape names -> the trimmed bitmap of describe, and back to indices.
 
 In a shape `validFor` is a bitmap as describe has it, or a list of controlling values: `{value: Detroit, validFor: [US]}`; of a
 checkbox `[true]`. Bit i, most significant first, stands for the i-th entry of the controller, inactive ones included.

@@ -1,4 +1,4 @@
-"""What a user has used last: /recent, and recentItems of /sobjects/X (1.4).
+"""What a user has used last: /recent, and recentItems of /sobjects/X.
 
 [U] Which uses count. Here it is what the user created or changed, latest first.
 """

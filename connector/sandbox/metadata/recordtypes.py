@@ -1,4 +1,4 @@
-"""The record types that a shape names -> recordTypeInfos, the field RecordTypeId and rows of the object RecordType (1.4).
+"""The record types that a shape names -> recordTypeInfos, the field RecordTypeId and rows of the object RecordType.
 
     recordTypes:
       Customer: {label: A customer, default: true, picklists: {Industry: [Retail, Energy]}, defaults: {Industry: Retail}}

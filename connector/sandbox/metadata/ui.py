@@ -1,4 +1,4 @@
-"""/ui-api/object-info/X/picklist-values/RECORD_TYPE[/FIELD]: picklists as a record type offers them (1.4).
+"""/ui-api/object-info/X/picklist-values/RECORD_TYPE[/FIELD]: picklists as a record type offers them.
 
 `validFor` is a list of indices here, into `controllerValues`: the positions of describe's bitmap. Other resources of the UI API
 answer 501.

@@ -1,1 +1,1 @@
-"""How one gets a session: clients, grants, the authorize page, assertions, who one is (section 1.2)."""
+"""How one gets a session: clients, grants, the authorize page, assertions, who one is."""

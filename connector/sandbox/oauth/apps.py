@@ -1,4 +1,4 @@
-"""An external client app: a mapping from Python or YAML -> what it may ask for and how it shows itself (1.2).
+"""An external client app: a mapping from Python or YAML -> what it may ask for and how it shows itself.
 
 A text alone is its secret: {"me": "s3cret"} is {"me": {"secret": "s3cret"}}. Without a secret the client is a public one,
 which must not send any.

@@ -1,4 +1,4 @@
-"""The page on which a user lets a client in, and the codes it gives away (1.2 a-c).
+"""The page on which a user lets a client in, and the codes it gives away.
 
 A request is checked before anything is shown. What is wrong with the client or its callback stays on a page; everything else
 goes back to the callback as error and error_description. A form carries a ticket, so that no other page can approve.

@@ -1,4 +1,4 @@
-"""The token endpoint: a grant_type and its form -> a session, as Salesforce answers it; each refusal in its words (1.2).
+"""The token endpoint: a grant_type and its form -> a session, as Salesforce answers it; each refusal in its words.
 
 The grants are the table at the end. What Salesforce grants and the org does not answers 501.
 """

@@ -1,4 +1,4 @@
-"""Who a session belongs to: userinfo and the identity url (1.2 h). Neither is billed.
+"""Who a session belongs to: userinfo and the identity url. Neither is billed.
 
 Only the keys that the reference names are documented; the rest is what real answers are commonly seen to hold [U].
 """
