@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 findings or failed records, 2 could not run, 3 our own bug
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
     from connector.project import Project, Runner
     from connector.state import Store
 
+PORT = click.IntRange(0, 65535)
 as_json = click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
 named = click.argument("connection")
 objects = click.argument("objects", nargs=-1)
@@ -48,7 +50,8 @@ class Verbs(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
-            sys.stdout.flush()
+            if sys.stdout:  # None: it was closed before we began
+                sys.stdout.flush()
         except click.exceptions.Abort:
             _stop(130, "stopped; what was committed stays, the next run goes on from there")
         except click.ClickException as error:
@@ -57,11 +60,28 @@ class Verbs(click.Group):
         except ConnectorError as error:
             _stop(2, str(error))
         except (BrokenPipeError, SystemExit):  # head has seen enough; click makes an exit of it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _unheard()
             _stop(0)
+        except OSError as error:
+            _kept_out(error)
         except Exception:  # noqa: BLE001 - the edge: our own bug
             _bug()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unheard() -> None:
+    """Nothing more goes to stdout: what it did not take must not be tried again on the way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _kept_out(error: OSError) -> NoReturn:
+    """A file that could not be read or written; the one without a name is stdout."""
+    if not error.filename:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF):
+            _bug()
+        _unheard()
+    said = f"{error.filename or 'the output'}: {error.strerror}"
+    _stop(2, f"{said}; check the path, its rights and the disk's space")
 
 
 def _stop(code: int, said: str = "") -> NoReturn:
@@ -99,7 +119,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("folder", default="demo", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--port", default=21600, show_default=True, help="Of the sandbox org; another one if it is taken.")
+@click.option(
+    "--port", default=21600, type=PORT, show_default=True, help="Of the sandbox org; another one if it is taken."
+)
 def demo(folder: Path, port: int) -> None:
     """Make FOLDER and run the main job in it.
 

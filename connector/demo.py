@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import socket
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,9 +171,13 @@ class _Story:
             self.run()
 
     def next(self) -> None:
+        own = Path(sys.executable).with_name("activate")
+        hidden = own.is_file() and not shutil.which("connector")
+        activate = f"  source {shlex.quote(os.path.relpath(own, self.folder))}\n" if hidden else ""
         self.say(
             f"""
 Next, in {self.folder}/ (two terminals):
+{activate}\
   connector sandbox --file org.db --port {self.url.rpartition(":")[2]}
   export I360_CLIENT_ID=sandbox I360_CLIENT_SECRET=sandbox
   connector preview demo        what a run would write

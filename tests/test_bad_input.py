@@ -448,6 +448,22 @@ def test_the_reader_of_the_output_leaves(site):
     assert (process.wait(60), err) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_is_full_is_no_bug():
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "connector", "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the output: No space left on device" in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named(site):
+    (site.folder / "taken").write_text("x", encoding="utf-8")
+    code, said = site.connector("demo", "taken/demo")
+    assert (code, "taken/demo" in said, "check the path" in said) == (2, True, True), said
+
+
 def test_two_runs_at_once(site):
     reached, go_on = threading.Event(), threading.Event()
 

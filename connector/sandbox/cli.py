@@ -1,5 +1,6 @@
 """`connector sandbox`: serve an org until Ctrl-C; change its rows from another terminal."""
 
+import errno
 import json
 import sqlite3
 import threading
@@ -19,7 +20,7 @@ _URL = click.option("--url", default=f"http://127.0.0.1:{PORT}", show_default=Tr
 
 
 @click.group(invoke_without_command=True)
-@click.option("--port", default=PORT, show_default=True, help="0 takes a free one.")
+@click.option("--port", default=PORT, type=click.IntRange(0, 65535), show_default=True, help="0 takes a free one.")
 @click.option("--file", "file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the org in this file.")
 @click.option("--load", "load", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML to load.")
 @click.option("--shapes", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of shapes.")
@@ -76,7 +77,15 @@ def sandbox(context: click.Context, port: int, file: Path | None, load: Path | N
     if context.invoked_subcommand is None:
         try:
             _serve(port, file, load, shapes or fixtures.recorded_shapes())
-        except (ValueError, OSError, sqlite3.Error) as wrong:
+        except UnicodeDecodeError:
+            raise click.ClickException(f"{load}: this is not UTF-8 text; save the file as UTF-8") from None
+        except sqlite3.Error as wrong:
+            raise click.ClickException(f"{file or load}: {wrong}") from None
+        except OSError as wrong:
+            taken = f"port {port} is taken; name another, or --port 0 for a free one"
+            said = taken if wrong.errno == errno.EADDRINUSE else f"{wrong.filename}: {wrong.strerror}"
+            raise click.ClickException(said) from None
+        except ValueError as wrong:
             raise click.ClickException(str(wrong)) from None
 
 

@@ -179,11 +179,18 @@ def test_rows_are_changed_from_another_terminal(site):
         (["delete", "Account", "1", "--url", "file:///etc"], 2, "not the url"),
         (["delete", "Account", "1", "--url", "http://127.0.0.1:1"], 1, "no sandbox org at"),
         (["--load", "{missing}"], 2, "does not exist"),
+        (["--port", "80000"], 2, "not in the range"),
+        (["--load", "{latin}", "--port", "0"], 1, "latin.yaml: this is not UTF-8 text"),
+        (["--file", "{latin}", "--port", "0"], 1, "latin.yaml: file is not a database"),
+        (["--file", "{latin}/org.db", "--port", "0"], 1, "latin.yaml/org.db: Not a directory"),
+        (["--port", "{taken}"], 1, "is taken; name another"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_named(site, arguments, code, says):
-    url = [] if "--url" in arguments or "--load" in arguments else ["--url", site.url]
-    result = CliRunner().invoke(sandbox, [*arguments, *url])
+def test_a_mistake_on_the_command_line_is_named(site, tmp_path, arguments, code, says):
+    (latin := tmp_path / "latin.yaml").write_bytes(b"- {object: Account, Name: Caf\xe9}\n" * 9)
+    url = [] if "--url" in arguments or arguments[0].startswith("--") else ["--url", site.url]
+    names = {"missing": tmp_path / "nothing", "latin": latin, "taken": site.url.rpartition(":")[2]}
+    result = CliRunner().invoke(sandbox, [*(word.format(**names) for word in arguments), *url])
     assert result.exit_code == code
     assert says in result.output
 
