@@ -71,7 +71,9 @@ class Call:
                 501, "NOT_IMPLEMENTED_IN_SANDBOX", f"A body of type {kind} is not emulated by the sandbox org"
             )
         if "json" not in kind:
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"A body of type {kind} is not supported")  # [U] code and sentence
+            raise ApiError(
+                415, "UNSUPPORTED_MEDIA_TYPE", f"A body of type {kind} is not supported"
+            )  # [U] code and sentence
         try:
             found = json.loads(self.body, parse_constant=_no_constant)
         except RecursionError:
