@@ -161,6 +161,14 @@ class Records:
         if row.get("IsDeleted") == "true":
             raise ApiError(400, "ENTITY_IS_DELETED", "entity is deleted", ())
 
+    def _check_activity(self, row: Row, before: Row) -> None:
+        """A task or an event of a lead is related to nothing else."""
+        who, what = (row.get(name, before.get(name)) for name in ("WhoId", "WhatId"))
+        person = self.schema.by_prefix.get(who[:3]) if who and what else None
+        if person is not None and person.name == "Lead":
+            message = "Related To ID: a row of a lead has none"  # [U] code and sentence
+            raise ApiError(400, "FIELD_INTEGRITY_EXCEPTION", message, ("WhatId",))
+
     def _live(self, shape: Object, id18: str) -> Row:
         row = self.store.get(shape, id18)
         if row is None:
@@ -180,6 +188,7 @@ class Records:
     def check_rules(self, shape: Object, row: Row, id18: str | None = None, before: Row | None = None) -> None:
         """What the org demands of a row that is made, or changed from what it was before."""
         self._unlocked(*(row.get(field.name) for field in shape.stored if field.type == "reference"))
+        self._check_activity(row, before or {})
         own = self.rules.get(shape.name, demands.OFF)
         if own is demands.OFF:
             return
