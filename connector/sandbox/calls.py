@@ -65,7 +65,7 @@ class Call:
         return "/".join([self.base, *self.segments])
 
     def json(self) -> dict[str, Any]:
-        kind = self.headers.get("content-type", "application/json")
+        kind = self.headers.get("content-type", "application/json").lower()
         if "xml" in kind or "multipart" in kind:
             raise ApiError(
                 501, "NOT_IMPLEMENTED_IN_SANDBOX", f"A body of type {kind} is not emulated by the sandbox org"
