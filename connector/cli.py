@@ -292,7 +292,7 @@ def status(connection: str | None, json_: bool) -> None:
 @named
 @click.option("--record", help="Only this record.")
 @click.option("--failed", is_flag=True, help="Only what failed or is blocked.")
-@click.option("--limit", default=50, show_default=True, help="How many lines at most.")
+@click.option("--limit", default=50, type=click.IntRange(1), show_default=True, help="How many lines at most.")
 @as_json
 def log(connection: str, record: str | None, failed: bool, limit: int, json_: bool) -> None:
     """Show what happened to each record.

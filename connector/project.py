@@ -220,7 +220,10 @@ def narrowed(project: Project) -> Callable[[Flow], bool]:
 
     def allowed(flow: Flow) -> bool:
         nonlocal stamp, latest
-        now = project.file.stat().st_mtime_ns
+        try:
+            now = project.file.stat().st_mtime_ns
+        except OSError:  # taken away, or about to be replaced: nothing says that it is open
+            return False
         if now != stamp:
             stamp, latest = now, load(project.file)
         return plan.directions(latest.mapping, latest.connection, flow.object).allows(flow.direction)

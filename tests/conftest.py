@@ -1,4 +1,6 @@
-"""Remembers every SOQL text that the tests send to a sandbox org; what looks at all of them runs last."""
+"""Remembers every SOQL text that the tests send to a sandbox org; what looks at all of them runs last. Skips say why."""
+
+from collections import Counter
 
 import pytest
 
@@ -13,6 +15,12 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", ())
+    for reason, count in Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped).items():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 @pytest.fixture(scope="session", autouse=True)

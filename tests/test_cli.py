@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -475,7 +476,7 @@ def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, tty: bo
 
 
 def test_output_to_a_closed_pipe_is_no_error(site: Site) -> None:
-    command = f"{sys.executable} -m connector schema | head -n 1"
+    command = f"{shlex.quote(sys.executable)} -m connector schema | head -n 1"
     shell = shutil.which("bash")
     if not shell:
         pytest.skip("no bash")

@@ -519,6 +519,17 @@ def test_a_direction_that_is_switched_off_stops_before_the_next_batch_and_loses_
     assert (done.status, len(bench.items())) == ("ok", 9)
 
 
+def test_the_ways_of_a_connection_are_open_as_long_as_its_file_says_so(tmp_path):
+    file = tmp_path / "acme-hatch.yaml"
+    file.write_bytes((fixtures.recorded_shapes().parent / "connections" / file.name).read_bytes())
+    found = project.load(file)
+    (flow, *_) = plan.flows(found.mapping, found.connection, found.shapes)
+    allowed = project.narrowed(found)
+    assert allowed(flow)
+    file.rename(tmp_path / "acme-hatch.yaml~")
+    assert not allowed(flow)
+
+
 def test_a_system_that_fails_midway_fails_the_run_and_keeps_the_pages_before(store):
     bench = Bench([thing(str(n), f"k{n}", minutes=n - 60) for n in range(9)], store=store, page=3)
     bench.target.faults.append(Fault("item", 503, {"key": "k4"}))

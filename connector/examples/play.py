@@ -137,7 +137,8 @@ class Play:
 
     def told(self, flow: Flow, outcome: Outcome) -> None:
         self.outcomes.append((flow.object, outcome))
-        self.selected.setdefault(flow.reads[outcome.read].object, []).append(outcome.record)
+        if outcome.reason not in ("joined", "gone"):  # these waited for another try, and triggered nothing
+            self.selected.setdefault(flow.reads[outcome.read].object, []).append(outcome.record)
 
     def watch(self, flows: Iterable[Flow]) -> None:
         """`selected` speaks of the last run that read an object."""

@@ -31,7 +31,7 @@ def schema():
         with engine.begin() as db:
             db.execute(sa.schema.CreateSchema(name))
     except sa.exc.OperationalError:
-        pytest.skip("no PostgreSQL")
+        pytest.skip("no PostgreSQL answers; CONNECTOR_TEST_POSTGRESQL names one")
     yield url.update_query_dict({"options": f"-c search_path={name}"}).render_as_string(hide_password=False)
     with engine.begin() as db:
         db.execute(sa.schema.DropSchema(name, cascade=True))
