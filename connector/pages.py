@@ -47,7 +47,7 @@ class Joined:
 
 
 def since(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
-    """The lower bound of a read's window; None is the beginning. Source: H7, O29, `watch.first`."""
+    """The lower bound of a read's window; None is the beginning."""
     if cursor.watermark is None:
         if watch.first == "all":
             return None
