@@ -14,7 +14,7 @@ import tempfile
 import textwrap
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +26,7 @@ from connector.errors import ConnectorError, SpecError
 
 if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
     from connector.engine import Run
-    from connector.model import Flow, Outcome
+    from connector.model import Flow, Outcome, Shape
     from connector.project import Project, Runner
     from connector.state import Store
 
@@ -211,7 +211,7 @@ def discover(connection: str, objects: tuple[str, ...]) -> None:
     """
     from connector.spec import mapping_file  # noqa: PLC0415
 
-    with _opened(connection) as (project, _, runner):
+    with _opened(connection, shapes={}) as (project, _, runner):  # old shapes do not stand in the way of new ones
         endpoint: Any = runner.endpoints[project.mapping.systems.remote]
         if not hasattr(endpoint, "recorded"):
             raise SpecError(f"{project.mapping.systems.remote} describes no objects")
@@ -358,22 +358,25 @@ def _sandbox() -> click.Command:
 # ---- what the verbs share ----------------------------------------------------------------------------------
 
 
-def _project(name: str) -> tuple[Project, Store]:
+def _project(name: str, shapes: Mapping[str, Shape] | None = None) -> tuple[Project, Store]:
     from connector import project  # noqa: PLC0415
     from connector.state import Store  # noqa: PLC0415
 
-    found = project.load(project.locate(name, Path()))
+    found = project.load(project.locate(name, Path()), shapes)
     return found, Store(os.environ.get("CONNECTOR_STATE") or f"sqlite:///{found.root / '.connector' / 'state.db'}")
 
 
 @contextmanager
 def _opened(
-    name: str, seen: list[tuple[Flow, Outcome]] | None = None, kinds: Sequence[str] = ()
+    name: str,
+    seen: list[tuple[Flow, Outcome]] | None = None,
+    kinds: Sequence[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Iterator[tuple[Project, Store, Runner]]:
     """A connection, ready to run. Outcomes of these kinds (none: of all) are added to `seen` as they come."""
     from connector import project  # noqa: PLC0415
 
-    found, store = _project(name)
+    found, store = _project(name, shapes)
     clock = project.SystemClock()
     endpoints: dict[str, Any] = {}
     progress = _Progress()

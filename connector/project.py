@@ -64,21 +64,29 @@ def locate(name: str, root: Path) -> Path:
     return found
 
 
-def load(file: Path) -> Project:
-    """A connection file, linted with its mapping. Raises SpecError with every finding, rendered."""
-    source, found = read(file), lint.check(file)
+def load(file: Path, shapes: Mapping[str, Shape] | None = None) -> Project:
+    """A connection file, linted with its mapping, by what is recorded beside it unless `shapes` are given.
+
+    Raises SpecError with every finding, rendered.
+    """
+    source, found = read(file), lint.check(file, shapes=shapes)
     refused((finding for finding in found if finding.code != "mapping_has_errors"), [source])
     if "connection" not in source.tree:
         raise SpecError(f"{file} is no connection; it would begin with connection: {file.stem}")
     connection = spec.connection(source.tree)
     mapping_file = spec.mapping_file(connection.mapping, file.parent)
+    if mapping_file.is_relative_to(Path.cwd()):
+        mapping_file = mapping_file.relative_to(Path.cwd())
     rules = read(mapping_file)
-    refused(lint.check(mapping_file), [rules])
+    refused(lint.check(mapping_file, shapes=shapes), [rules])
     refused(found, [source])
     mapping = spec.mapping(rules.tree)
-    folder = mapping_file.parent / "shapes"
-    root = file.parent.parent if file.parent.name == "connections" else file.parent
-    return Project(file, root, mapping, connection, shape.load(folder) if folder.is_dir() else {})
+    if shapes is None:
+        recorded = mapping_file.parent / "shapes"
+        shapes = shape.load(recorded) if recorded.is_dir() else {}
+    folder = file.absolute().parent
+    root = folder.parent if folder.name == "connections" else folder
+    return Project(file, root, mapping, connection, shapes)
 
 
 def refused(findings: Iterable[lint.Finding], sources: Sequence[Source]) -> None:

@@ -391,6 +391,24 @@ def test_discover_records_shapes_that_lint_accepts(site: Site) -> None:
     assert site("run", "acme").exit_code == 0
 
 
+def test_discover_helps_where_old_shapes_stand_in_the_way(site: Site) -> None:
+    shutil.copytree(spec.shipped(), site.folder / "mappings")
+    site.change("mapping: i360_classic", "mapping: ../mappings/i360_classic.yaml")
+    file = Path("mappings", "shapes", "i360__Prospect__c.json")
+    for broken in ("{", file.read_text("utf-8").replace("Primary_Email__c", "Former_Email__c")):
+        file.write_text(broken, "utf-8")
+        assert site("run", "acme").exit_code == 2
+        assert site("discover", "acme", file.stem).exit_code == 0
+        assert site("run", "acme").exit_code == 0
+
+
+def test_a_connection_is_the_same_from_the_folder_it_lies_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert site("run", "acme").exit_code == 0
+    monkeypatch.chdir(site.folder / "connections")
+    assert "created" not in site("run", "./acme.yaml").stdout
+    assert [file.name for file in Path().iterdir()] == ["acme.yaml"]
+
+
 def test_discover_of_an_object_that_is_not_there(site: Site) -> None:
     done = site("discover", "acme", "Nothing__c")
     assert done.exit_code == 2
