@@ -19,14 +19,8 @@ class Writer:
     """One flow's writes. With `dry` everything is decided and nothing done."""
 
     def __init__(self, flow: Flow, endpoint: Endpoint, store: Store, clock: Clock, lease: Lease, *, dry: bool) -> None:
-        self.flow, self.endpoint, self.store, self.clock, self.lease, self.dry = (
-            flow,
-            endpoint,
-            store,
-            clock,
-            lease,
-            dry,
-        )
+        self.flow, self.endpoint, self.dry = flow, endpoint, dry
+        self.store, self.clock, self.lease = store, clock, lease
         self.target = Target(flow, endpoint)
         self.source_side, self.target_side = ("remote", "home") if flow.direction == "pull" else ("home", "remote")
 
