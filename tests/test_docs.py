@@ -316,7 +316,7 @@ def test_the_way_of_one_record_is_as_the_page_shows_it(tmp_path):
 
 def test_the_tables_of_the_state_are_those_of_the_page():
     told = set(re.findall(r"^\| `(\w+)` \|", TEXTS["docs/architecture.md"], re.MULTILINE))
-    assert told == set(state._meta.tables)
+    assert told == set(state.tables.metadata.tables)
 
 
 def imported(file: Path) -> set[str]:

@@ -1,0 +1,203 @@
+"""The verbs: streams and their leases, what a run stores, what it asks, what people ask."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from connector.model import Note
+from connector.state.cache import Cache
+from connector.state.database import Database
+from connector.state.nouns import Batch, Cursor, Intent, Lease, Link, Parked, Stream, Version
+from connector.state.tables import intent, link, made, millis, moment, note, outcome, row, run, shown, stream, version
+
+
+class Store(Database):
+    """One store. Raises StateError, with what to do, when it cannot be opened, read or written."""
+
+    # ---- streams -------------------------------------------------------------------------------------------
+
+    def stream(self, connection: str, name: str) -> Stream:
+        """The stream of an object, made when it is not there yet."""
+        asked = sa.select(stream).where((stream.c.connection == connection) & (stream.c.object == name))
+        rows = self._all(asked)
+        if not rows:
+            with self.writing() as tx:
+                self.upsert(tx, stream, [{"connection": connection, "object": name, "cursor": "{}"}])
+            rows = self._all(asked)
+        row = rows[0]
+        place = (Cursor.load(row.cursor), moment(row.started_at), moment(row.slot_at), row.token is not None)
+        return Stream(row.id, row.connection, row.object, *place)
+
+    def claim(
+        self,
+        found: Stream,
+        owner: str,
+        now: datetime,
+        slot: datetime | None,
+        ttl: timedelta,
+        alive: Callable[[str], bool],
+        digest: str,
+    ) -> tuple[Lease, int] | None:
+        """The right to run a stream and the id of the run, or None while a living worker holds it.
+
+        Act on it only after this has returned: before that it is not committed.
+        """
+        lease = Lease(found.id, secrets.token_hex(8))
+        with self.writing() as tx:
+            row = tx.execute(sa.select(stream).where(stream.c.id == found.id).with_for_update()).one()
+            if row.token and row.lease_until > millis(now) and alive(row.owner):
+                return None
+            held = {"owner": owner, "token": lease.token, "lease_until": millis(now + ttl)}
+            self._set(tx, lease, **held, started_at=millis(now), slot_at=millis(slot) if slot else None)
+            killed = (run.c.stream_id == found.id) & run.c.finished.is_(None)
+            ended = {"finished": millis(now), "status": "failed", "error": "it was killed"}
+            tx.execute(sa.update(run).where(killed).values(**ended))
+            begun = {"stream_id": found.id, "started": millis(now), "status": "running", "digest": digest}
+            made = tx.execute(sa.insert(run).values(**begun, counts="{}", calls=0)).inserted_primary_key
+        return lease, int(made[0])  # type: ignore[index]
+
+    def _set(self, tx: sa.Connection, lease: Lease, **values: Any) -> None:
+        tx.execute(sa.update(stream).where(stream.c.id == lease.stream).values(**values))
+
+    def place(self, found: Stream, cursor: Cursor, slot: datetime | None = None) -> None:
+        """Put a stream somewhere by hand. Not while it runs."""
+        with self.writing() as tx:
+            self._set(tx, Lease(found.id, ""), cursor=cursor.dump(), slot_at=millis(slot) if slot else None)
+
+    # ---- one run -------------------------------------------------------------------------------------------
+
+    def commit(self, lease: Lease, run_id: int, batch: Batch, cursor: Cursor, now: datetime, ttl: timedelta) -> None:
+        """One page: outcomes, log, links, versions, settled intents and the cursor, all or nothing."""
+        owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
+        passed = {"stream_id": lease.stream, "pass_id": cursor.open.id if cursor.open else 0}
+        with self.writing(lease) as tx:
+            if batch.closed:
+                here = (outcome.c.stream_id == lease.stream) & outcome.c.open
+                named = (outcome.c.read == sa.bindparam("r")) & (outcome.c.record == sa.bindparam("i"))
+                rows = [{"r": read, "i": record} for read, record in batch.closed]
+                tx.execute(sa.update(outcome).where(here & named).values(open=False), rows)
+            if batch.outcomes:
+                waits = [batch.retries.get((one.read, one.record)) for one in batch.outcomes]
+                rows = [
+                    row(outcome, one, **owned, **_wait(wait)) for one, wait in zip(batch.outcomes, waits, strict=True)
+                ]
+                tx.execute(sa.insert(outcome), rows)
+            if batch.notes:
+                tx.execute(sa.insert(note), [row(note, one, **owned) for one in batch.notes])
+            self.upsert(tx, link, [row(link, one, **owned) for one in batch.links])
+            self.upsert(tx, version, [row(version, one, **passed) for one in batch.versions])
+            if batch.settled:
+                gone = (intent.c.stream_id == lease.stream) & intent.c.key.in_(batch.settled)
+                tx.execute(sa.delete(intent).where(gone))
+            self._set(tx, lease, cursor=cursor.dump(), lease_until=millis(now + ttl))
+
+    def journal(self, lease: Lease, intents: Sequence[Intent]) -> None:
+        """What is about to be created, before it is: after a kill recovery looks for exactly this."""
+        with self.writing(lease) as tx:
+            self.upsert(tx, intent, [row(intent, one, stream_id=lease.stream) for one in intents])
+
+    def finish(
+        self,
+        lease: Lease,
+        run_id: int,
+        now: datetime,
+        ended: Mapping[str, Any],
+        notes: Sequence[Note],
+        cursor: Cursor | None,
+        keep_from: str,
+    ) -> None:
+        """The run's last transaction; it gives the token back. `ended`: status, counts, calls, error, since, until.
+
+        With a cursor the run has read everything; versions stamped before `keep_from` are then forgotten.
+        """
+        owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
+        with self.writing(lease) as tx:
+            if notes:
+                tx.execute(sa.insert(note), [row(note, one, **owned) for one in notes])
+            values = {**ended, "counts": json.dumps(ended["counts"]), "finished": millis(now)}
+            tx.execute(sa.update(run).where(run.c.id == run_id).values(**values))
+            freed: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
+            if cursor is not None:
+                freed["cursor"] = cursor.dump()
+                old = (version.c.stream_id == lease.stream) & (version.c.stamp < keep_from)
+                tx.execute(sa.delete(version).where(old))
+            self._set(tx, lease, **freed)
+
+    # ---- what the engine asks, a page at a time --------------------------------------------------------------
+
+    def versions(self, stream_id: int, read: str, records: Sequence[str]) -> list[tuple[Version, int]]:
+        """The handled versions of these records, each with the pass that handled it."""
+        here = sa.select(version).where((version.c.stream_id == stream_id) & (version.c.read == read))
+        rows = [row for some in chunks(records) for row in self._all(here.where(version.c.record.in_(some)))]
+        return [(made(Version, row), row.pass_id) for row in rows]
+
+    def links(self, stream_id: int, side: str, ids: Sequence[str]) -> list[Link]:
+        """Links of these ids of one side, `home` or `remote`."""
+        here = sa.select(link).where(link.c.stream_id == stream_id)
+        return [made(Link, row) for some in chunks(ids) for row in self._all(here.where(link.c[side].in_(some)))]
+
+    def all_links(self, stream_id: int) -> list[Link]:
+        asked = sa.select(link).where(link.c.stream_id == stream_id).order_by(link.c.id)
+        return [made(Link, row) for row in self._all(asked)]
+
+    def put_links(self, stream_id: int, links: Sequence[Link], now: datetime, lease: Lease | None = None) -> None:
+        """Links that belong to no page: made by hand, by an example, or by a run (with its lease) that looked for what was lost."""
+        with self.writing(lease) as tx:
+            self.upsert(tx, link, [row(link, one, stream_id=stream_id, at=millis(now)) for one in links])
+
+    def intents(self, stream_id: int) -> dict[str, Intent]:
+        rows = self._all(sa.select(intent).where(intent.c.stream_id == stream_id))
+        return {row.key: made(Intent, row) for row in rows}
+
+    def parked(self, stream_id: int) -> list[Parked]:
+        """Records whose last outcome waits for another try, oldest first."""
+        here = (outcome.c.stream_id == stream_id) & outcome.c.open
+        rows = self._all(sa.select(outcome).where(here).order_by(outcome.c.id))
+        return [Parked(r.read, r.record, r.attempts, datetime.fromtimestamp(r.retry_at / 1000, UTC)) for r in rows]
+
+    # ---- what people ask -------------------------------------------------------------------------------------
+
+    def runs(self, connection: str, limit: int = 20) -> list[dict[str, Any]]:
+        """The latest runs, newest first: object, started, finished, status, counts, calls, error."""
+        return self._latest(run, connection, limit)
+
+    def outcomes(
+        self, connection: str, *, record: str | None = None, failed: bool = False, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """The latest outcomes, newest first."""
+        only = [outcome.c.outcome.in_(("failed", "blocked"))] if failed else []
+        return self._latest(outcome, connection, limit, *only, *([outcome.c.record == record] if record else []))
+
+    def notes(self, connection: str, *, record: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """The latest lines of the log, newest first."""
+        return self._latest(note, connection, limit, *([note.c.record == record] if record else []))
+
+    def _latest(self, table: sa.Table, connection: str, limit: int, *only: Any) -> list[dict[str, Any]]:
+        joined = sa.select(table, stream.c.object).join(stream, stream.c.id == table.c.stream_id)
+        asked = joined.where(stream.c.connection == connection, *only).order_by(table.c.id.desc()).limit(limit)
+        return [shown(row) for row in self._all(asked)]
+
+    def say(self, found: Stream, notes: Sequence[Note], now: datetime) -> None:
+        """Lines of the log that belong to no run."""
+        owned = {"run_id": None, "stream_id": found.id, "at": millis(now)}
+        with self.writing() as tx:
+            tx.execute(sa.insert(note), [row(note, one, **owned) for one in notes])
+
+    def cache(self, scope: str) -> MutableMapping[str, str]:
+        """Text that an endpoint wants to find again in the next process (describes, with when they changed)."""
+        return Cache(self, scope)
+
+
+def chunks(values: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _wait(wait: tuple[int, datetime] | None) -> dict[str, Any]:
+    attempts, retry = wait or (1, None)
+    return {"attempts": attempts, "retry_at": millis(retry) if retry else None, "open": retry is not None}
