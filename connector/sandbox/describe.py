@@ -141,6 +141,7 @@ _OBJECT: dict[str, Any] = {
     "supportedScopes": [{"label": "All records", "name": "everything"}],
 }
 
+_MERGEABLE = frozenset({"Account", "Contact", "Lead"})
 _OURS = {"about", "assumed", "initial", "recordTypes"}  # keys of the shape files that no org sends
 
 
@@ -183,6 +184,7 @@ def _summary(shape: Object, version: str) -> dict[str, Any]:
         "deletable": shape.deletable,
         "undeletable": shape.deletable,
         "replicateable": shape.deletable,
+        "mergeable": shape.name in _MERGEABLE,
         "labelPlural": _plural(shape.label),
         **own,
         "custom": shape.custom,

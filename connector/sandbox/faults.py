@@ -113,7 +113,8 @@ class Fault:
         else:
             status = self.status
             code, message = _BODIES.get(status, ("UNKNOWN_EXCEPTION", "An unexpected error occurred"))
-        return ApiError(status, self.code or code, self.message or message, page=self.body)
+        fields = () if self.by_row else None
+        return ApiError(status, self.code or code, self.message or message, fields, page=self.body)
 
 
 class Faults:

@@ -30,6 +30,7 @@ MAX_BODY = 50 * 1024 * 1024  # 1.9: a body without parts
 MAX_PARTS = 500 * 1024 * 1024  # 1.9 says 2 GB for a ContentVersion, 500 MB for the rest: here they are in memory
 MAX_CSV = 150 * 1024 * 1024  # 1.10: a bulk job
 MAX_URI = 16_384  # 1.6: the URI, and the URI with the headers
+_CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # of a request, with what zlib calls them
 _SMALL = 1_024
 _UNANSWERABLE = 1024 * 1024
 _GRACE = 2.0
@@ -100,17 +101,22 @@ async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
         if not message.get("more_body"):
             break
     body = b"".join(parts)
-    return _unpacked(body) if headers.get("content-encoding", "").lower() == "gzip" else body
+    coding = headers.get("content-encoding", "").strip().lower()
+    return body if coding in ("", "identity") else _unpacked(body, coding, most)
 
 
-def _unpacked(body: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
+def _unpacked(body: bytes, coding: str, most: int) -> bytes:
+    if coding not in _CODINGS:
+        raise _BadBody(415, "UNSUPPORTED_MEDIA_TYPE", f"Content-Encoding {coding} is not supported")  # [U]
+    unpacker = zlib.decompressobj(wbits=_CODINGS[coding])
     try:
-        content = unpacker.decompress(body, MAX_BODY)
+        content = unpacker.decompress(body, most)
     except zlib.error:
-        raise _BadBody(400, "JSON_PARSER_ERROR", "The request body is not gzip") from None  # [U]
+        raise _BadBody(400, "JSON_PARSER_ERROR", f"The request body is not {coding}") from None  # [U]
     if unpacker.unconsumed_tail:
         raise _BadBody(413, "REQUEST_ENTITY_TOO_LARGE", "The request body is too large")  # [U]
+    if not unpacker.eof:  # half of a table would be a table, too
+        raise _BadBody(400, "JSON_PARSER_ERROR", f"The request body is not whole {coding}")  # [U]
     return content
 
 

@@ -90,6 +90,7 @@ class Records:
         row: Row = {}
         for name, value in given.items():
             if name.lower() == "attributes":
+                _check_type(shape, value)
                 continue
             field = shape.field(name)
             if field is None:
@@ -301,6 +302,14 @@ def _demand(shape: Object, flag: str) -> None:
     if not may(shape, flag):
         # [U] sentence; whether a missing permission for the whole object is told in the same way
         raise ApiError(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", ())
+
+
+def _check_type(shape: Object, attributes: Any) -> None:
+    """A record may say its type; it is then the type of the url."""
+    kind = attributes.get("type", shape.name) if isinstance(attributes, Mapping) else shape.name
+    if not isinstance(kind, str) or kind.lower() != shape.name.lower():
+        message = f"The record is of type {kind}, the request is for {shape.name}"
+        raise ApiError(400, "INVALID_TYPE", message)  # [U] code and sentence
 
 
 def _read_only(field: Field) -> ApiError:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 
 import pytest
 from sandbox_site import NOW, SHAPES, site_of
@@ -180,6 +181,20 @@ def test_bodies_are_gzipped_both_ways(site):  # 1.3
     made = site.http.post("/services/data/v66.0/sobjects/Account", content=body, headers={"Content-Encoding": "gzip"})
     assert made.status_code == 201
     assert site.get("sobjects/Account/describe").headers["Content-Encoding"] == "gzip"
+    deflated = {"content": zlib.compress(b'{"Name":"Deflated"}'), "headers": {"Content-Encoding": "deflate"}}
+    assert site.http.post("/services/data/v66.0/sobjects/Account", **deflated).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [("br", b"{}", 415), ("gzip, gzip", gzip.compress(b"{}"), 415), ("gzip", b"{}", 400), ("gzip", gzip.compress(b"{}")[:-4], 400)],
+)  # fmt: skip
+def test_a_body_in_an_unknown_or_broken_coding_is_refused(site, coding, body, status):
+    sent = {"content": body, "headers": {"Content-Encoding": coding, "Content-Type": "application/json"}}
+    before = site.org.rows("Account")
+    refused = site.http.post("/services/data/v66.0/sobjects/Account", **sent)
+    assert (refused.status_code, len(refused.json())) == (status, 1)
+    assert site.org.rows("Account") == before
     plain = site.get("sobjects/Account/describe", headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
 

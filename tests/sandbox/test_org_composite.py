@@ -69,12 +69,46 @@ def test_all_or_none_undoes_everything(site):
     assert site.org.rows("Account") == []
 
 
-def test_collections_fit_inside(site):
-    records = [{"attributes": {"type": "Account"}, "Name": f"{number}"} for number in range(200)]
-    many = {"method": "POST", "url": f"{V}/composite/sobjects", "body": {"records": records}}
-    results = site.composite(*[many] * 5)
-    assert [len(result["body"]) for result in results] == [200] * 5
-    assert len(site.org.rows("Account")) == 1000
+def of_contacts(method, path, made):
+    """Five collections of 200 rows each."""
+    kind = {"attributes": {"type": "Contact"}}
+    return [
+        {"method": method, "url": f"{V}/composite/sobjects{path}", "body": {"records": [{**kind, **made(200 * part + row)} for row in range(200)]}}
+        for part in range(5)
+    ]  # fmt: skip
+
+
+def test_a_thousand_rows_are_one_call(site):
+    before = site.org.billed
+    made = site.composite(*of_contacts("POST", "", lambda n: {"LastName": str(n), "Email": f"{n}@example.com"}))
+    ids = [row["id"] for result in made for row in result["body"]]
+    site.composite(*of_contacts("PATCH", "", lambda n: {"id": ids[n], "Phone": "1"}))
+    again = site.composite(*of_contacts("PATCH", "/Contact/Email", lambda n: {"Email": f"{n}@example.com", "Fax": "2"}))
+    new = site.composite(
+        *of_contacts("PATCH", "/Contact/Email/", lambda n: {"Email": f"n{n}@example.com", "LastName": "x"})
+    )
+    assert site.org.billed == before + 4
+    assert [row["id"] for result in again for row in result["body"]] == ids
+    created = [[row["created"] for result in results for row in result["body"]] for results in (again, new)]
+    assert created == [[False] * 1000, [True] * 1000]
+    rows = site.org.rows("Contact")
+    assert len(rows) == 2000
+    assert {(row["Phone"], row["Fax"]) for row in rows[:1000]} == {("1", "2")}
+
+
+def test_what_was_deleted_is_found_through_queryall_inside(site):
+    ids = site.org.load([{"object": "Account", "Name": str(number)} for number in range(401)])
+    for each in ids:
+        site.org.delete("Account", each)
+    few = {"Sforce-Query-Options": "batchSize=200"}
+    url = f"{V}/queryAll?q=SELECT Id, IsDeleted FROM Account"
+    [gone, hidden] = site.composite({"url": url, "httpHeaders": few}, {"url": url.replace("queryAll", "query")})
+    found = [*gone["body"]["records"]]
+    while "nextRecordsUrl" in gone["body"]:
+        [gone] = site.composite({"url": gone["body"]["nextRecordsUrl"]})
+        found += gone["body"]["records"]
+    assert [(row["Id"], row["IsDeleted"]) for row in found] == [(each, True) for each in ids]
+    assert hidden["body"]["totalSize"] == 0
 
 
 @pytest.mark.parametrize(

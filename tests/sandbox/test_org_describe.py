@@ -40,6 +40,8 @@ def test_the_global_describe_lists_the_objects(site):
     assert by_name["i360__Prospect__c"]["keyPrefix"] == "a01"
     assert (by_name["Account"]["custom"], by_name["i360__Prospect__c"]["custom"]) == (False, True)
     assert by_name["Account"]["urls"]["rowTemplate"] == "/services/data/v66.0/sobjects/Account/{ID}"
+    assert {name for name, entry in by_name.items() if entry["mergeable"]} == {"Account", "Contact", "Lead"}
+    assert site.get("sobjects/Lead/describe").json()["mergeable"] is True
 
 
 @pytest.mark.parametrize("path", ["sobjects", "sobjects/Account/describe"])

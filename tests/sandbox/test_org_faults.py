@@ -29,7 +29,8 @@ NAMED = [
 def test_a_fault_may_be_asked_for_by_name(site, name, status, code, message):
     site.org.fault("Account", status=name)
     response = site.query(ACCOUNTS)
-    assert (response.status_code, response.json()) == (status, [{"message": message, "errorCode": code}])
+    fields = {"fields": []} if name == "lock_row" else {}
+    assert (response.status_code, response.json()) == (status, [{"message": message, "errorCode": code, **fields}])
 
 
 @pytest.mark.parametrize("status", [414, 420])
@@ -78,6 +79,8 @@ def test_a_locked_row_is_told_of_the_row(site):
     results = site.post("composite/sobjects", {"records": records}).json()
     assert [result["success"] for result in results] == [True, False, True]
     assert results[1]["errors"][0]["statusCode"] == "UNABLE_TO_LOCK_ROW"
+    site.org.fault("Account", verb="write", status="lock_row")
+    assert site.post("sobjects/Account", {"Name": "D"}).json()[0]["fields"] == []
 
 
 # -- the wire

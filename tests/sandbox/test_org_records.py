@@ -36,6 +36,19 @@ def test_a_row_gets_its_system_fields_from_the_clock_of_the_org(site):
     assert (row["IsDeleted"], row["Name"]) == (False, made)
 
 
+@pytest.mark.parametrize("kind", ["Account", "", 5, None])
+def test_a_record_of_another_type_than_its_url_is_refused(site, kind):
+    given = {"attributes": {"type": kind}, "i360__Phone_1__c": "2"}
+    answers = [
+        site.patch(f"sobjects/i360__Prospect__c/{PROSPECT}", given),
+        site.post("sobjects/i360__Prospect__c", given),
+    ]
+    assert [(each.status_code, each.json()[0]["errorCode"]) for each in answers] == [(400, "INVALID_TYPE")] * 2
+    assert prospect(site)["i360__Phone_1__c"] == "1"
+    fitting = {**given, "attributes": {"type": "I360__prospect__C"}}
+    assert site.patch(f"sobjects/i360__Prospect__c/{PROSPECT}", fitting).status_code == 204
+
+
 def test_ids_are_the_same_every_time_and_carry_prefix_and_checksum(site):
     made = [site.post("sobjects/Note", {"ParentId": PROSPECT, "Title": "t"}).json()["id"] for _ in range(2)]
     assert made == ["002Sb0000000001IAA", "002Sb0000000002IAA"]
