@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -105,21 +106,26 @@ class Target:
         if ids and (self.flow.match.found != "skip" or not self.flow.match.by_link):
             held = {str(row[self.id]): row for row in self._rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
         by_key: dict[Any, list[Row]] = {}
+        spellings: Counter[str | None] = Counter()
         if self.flow.match.keys:
             first = self.flow.match.keys[0]
+            spellings.update(canon.fold(row.raw[0]) for row in wanted)
             asked = {
                 row.keys[0]: row.raw[0] for row in wanted if row.keys[0] is not None and row.joined.record not in ids
             }
             if asked:
                 where = Where(".".join(first.field), tuple(asked.values()), fold=first.compare == "ignore_case")
-                for row in self._rows(where):
-                    by_key.setdefault(_normal(first, row), []).append(row)
-        return [
-            self._linked(row, ids[row.joined.record], held)
-            if row.joined.record in ids
-            else self._keyed(row, by_key.get(row.keys[0], []) if row.keys and row.keys[0] is not None else [])
-            for row in wanted
-        ]
+                for there in self._rows(where):
+                    by_key.setdefault(_normal(first, there), []).append(there)
+                    spellings[canon.fold(_held(first, there))] += 1
+        decisions = []
+        for row in wanted:
+            if row.joined.record in ids:
+                decisions.append(self._linked(row, ids[row.joined.record], held))
+            else:
+                rows = by_key.get(row.keys[0], []) if row.keys and row.keys[0] is not None else []
+                decisions.append(self._keyed(row, rows, alone=bool(row.raw) and spellings[canon.fold(row.raw[0])] == 1))
+        return decisions
 
     def _linked(self, row: Mapped, target: str, held: Mapping[str, Row]) -> Decision:
         if self.flow.match.found == "skip" and self.flow.match.by_link:
@@ -130,8 +136,11 @@ class Target:
             return Decision(row, None, row.outcome("skipped", "target_gone", said, target=target), target)
         return self.found(row, held[target])
 
-    def _keyed(self, row: Mapped, rows: list[Row]) -> Decision:
-        """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1."""
+    def _keyed(self, row: Mapped, rows: list[Row], *, alone: bool) -> Decision:
+        """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1.
+
+        `alone`: no other row, found or wanted, has its first key, however it is spelled.
+        """
         match = self.flow.match
         full = [held for held in rows if all(_normal(k, held) == v for k, v in zip(match.keys, row.keys, strict=True))]
         if len(full) > 1:
@@ -143,7 +152,7 @@ class Target:
             return self._ambiguous(row, full)
         if rows and match.differs:
             return self._partial(row, rows)
-        return self._missing(row)
+        return self._missing(row, alone=alone)
 
     def found(self, row: Mapped, held: Row) -> Decision:
         target, match = str(held[self.id]), self.flow.match
@@ -178,7 +187,7 @@ class Target:
             return Decision(row, decided.change, decided.outcome, None, (note,))
         return Decision(row, None, row.outcome("failed", "ambiguous_match", f"{said}; nothing was written"))
 
-    def _missing(self, row: Mapped) -> Decision:
+    def _missing(self, row: Mapped, *, alone: bool = False) -> Decision:
         said = f"no {self.flow.write} has its key"
         match self.flow.match.missing:
             case "skip":
@@ -191,10 +200,16 @@ class Target:
             first = ".".join(self.flow.match.keys[0].field)
             said = f"{first} is missing: without it the record could not be found again"
             return Decision(row, None, row.outcome("failed", "no_match_key", said, field=first))
-        return Decision(row, self._create(row))
+        return Decision(row, self._create(row, self._unclaimed(row) if alone else None))
 
-    def _create(self, row: Mapped) -> Change:
-        return Change("create", self.flow.write, row.values)
+    def _unclaimed(self, row: Mapped) -> str | None:
+        """`Change.key` of a create. Not where a row that came to be in the meantime must not be written to."""
+        match, path = self.flow.match, self.flow.match.keys[0].field
+        may = match.found in ("replace", "update") and match.differs is None and len(path) == 1
+        return path[0] if may and canon.same(reach(row.values, path), row.raw[0]) else None
+
+    def _create(self, row: Mapped, key: str | None = None) -> Change:
+        return Change("create", self.flow.write, row.values, key=key)
 
     def twins(self, intents: Sequence[Intent], taken: set[str]) -> dict[str, list[str]]:
         """By intent: rows that its lost create may have made. Equal payloads are interchangeable and paired in order;

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from connector.errors import EndpointError
 
@@ -50,6 +50,7 @@ class Field:
     picklist: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     relationship: str | None = None
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class Query:
 
     `stamped` asks for id and stamp besides `paths` (the rows of a trigger need them); otherwise exactly `paths` are
     selected, in their order. `children` are sub-selects that `Endpoint.nest` granted, keyed by their relationship.
+    `deleted` brings rows that were deleted or merged as well, and what says so of each (Salesforce: IsDeleted, and the
+    MasterRecordId of a merge); a system that forgets its deleted rows has none to bring.
     """
 
     object: str
@@ -111,6 +114,7 @@ class Query:
     order: tuple[str, ...] = ()
     stamped: bool = True
     children: Mapping[str, Query] = field(default_factory=dict)
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +140,26 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write. `values` are nested as the mapping nests them; for `update` only what differs."""
+    """One write. `values` are nested as the mapping nests them; for `update` only what differs.
+
+    `key`, of a create: the field whose value no row had when it was looked for, however it is spelled. If it can have each
+    value once only, an upsert by it is the create that can be repeated without making a second row.
+    """
 
     verb: Verb
     object: str
     values: Row
     id: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A value that is streamed: `open` gives its bytes from the beginning, each time; `size` in bytes if it is known."""
+
+    name: str
+    open: Callable[[], BinaryIO] = field(repr=False, compare=False)
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def _field(entry: Mapping[str, Any]) -> Field:
         tuple(pick["value"] for pick in entry.get("picklistValues") or () if pick.get("active")),
         tuple(entry.get("referenceTo") or ()),
         entry.get("relationshipName") or None,
+        bool(entry.get("unique")),
     )
 
 

@@ -211,6 +211,31 @@ def test_two_records_of_one_key_in_one_page_make_one_target():
     assert bench.items() == [("k", "b")]
 
 
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        ({"keys": ["key"], "found": "update", "missing": "create"}, "key"),
+        ({"keys": ["key"], "found": "replace", "missing": "create"}, "key"),
+        ({"keys": ["key", "name"], "found": "update", "missing": "create"}, "key"),
+        ({"keys": ["key"], "found": "skip", "missing": "create"}, None),  # what is there then is not to be written to
+        ({"keys": ["key", "name"], "found": "update", "missing": "create", "differs": "create"}, None),  # a second one is meant
+        ({"keys": [{"field": "other", "from": "thing.key"}], "found": "update", "missing": "create"}, None),  # not written
+        ({"by": "link", "found": "update", "missing": "create"}, None),
+    ],
+)  # fmt: skip
+def test_a_create_says_by_which_field_an_upsert_would_be_the_same(match, said):
+    bench = Bench([thing("1")], match=match)
+    bench.run()
+    assert [(one.verb, one.key) for one in bench.target.written] == [("create", said)]
+
+
+def test_a_key_that_another_row_spells_otherwise_is_nobodys():
+    """Where upper and lower case are the same to the target, an upsert would write over the other row."""
+    bench = Bench([thing("2", "b"), thing("3", "B"), thing("4", "c")])
+    bench.run()
+    assert {one.values["key"]: one.key for one in bench.target.written} == {"b": None, "B": None, "c": "key"}
+
+
 def test_a_link_made_by_hand_wins_over_keys():
     bench = Bench([thing("1", name="new")], [item("7", name="old"), item("8", key="other")])
     bench.run()
