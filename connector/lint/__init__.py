@@ -32,7 +32,7 @@ RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     "examples": (connection.names, connection.mapping_is_there, connection.directions, connection.examples),
 }
 OF_AN_OBJECT: tuple[Callable[[File, Object], Findings], ...] = (
-    *(connection.reads, mapping.triggers, mapping.roots, mapping.idle, mapping.keys),
+    *(connection.reads, mapping.direction, mapping.triggers, mapping.roots, mapping.idle, mapping.keys),
     *(fields.expressions, fields.paths, fields.selection, fields.picklists, fields.targets),
 )
 

@@ -30,15 +30,16 @@ def expressions(file: File, thing: Object) -> Findings:
 
 def objects(file: File) -> Findings:
     """Objects of the remote side have a recorded shape; of the home side one note says which have none."""
-    home, seen = [], set(file.shapes)
+    home, seen = dict[str, None](), set(file.shapes)
     for thing in file.objects.values():
-        for at, name, _ in named(thing.node, "read.*.object", "write", at=thing.at):
+        for at, name, _ in named(thing.node, "read.*.object", "write", at=thing.at) if not thing.turned else ():
+            if (at[2] == "read") == thing.pushes:
+                home[name] = None
+                continue
             if name in seen:
                 continue
             seen.add(name)
-            if (at[2] == "read") == (thing.node.get("direction") == "push"):
-                home.append(name)
-            elif near := nearest(name, (each for each in file.shapes if _package(each) == _package(name)), 0.8):
+            if near := nearest(name, (each for each in file.shapes if _package(each) == _package(name)), 0.8):
                 level: Level = "error" if _package(name) else "warning"
                 hint = f"did you mean {near}? If not, record it: connector discover"
                 yield file.finding("unknown_object", at, f"no shape of {name} is recorded", hint, level=level)
@@ -115,7 +116,7 @@ def paths(file: File, thing: Object) -> Findings:
     uses = [*thing.uses, *(use for _, value in thing.joins for use in value.uses)]
     longer = {use.path[:n] for use in uses for n in range(len(use.path))}
     for use in uses:
-        shape = file.shapes.get(thing.table(use.path[0]))
+        shape = thing.shape(use.path[0])
         found = follow(file.shapes, shape, use.path[1:]) if shape else None
         if isinstance(found, Told):
             # a path that goes on elsewhere, as below an each, may end at a row
@@ -139,7 +140,7 @@ def selection(file: File, thing: Object) -> Findings:
     """Fields that select or order rows exist and can do so; watch compares times."""
     patterns = ("read.*.where.*", "read.*.order.*", "read.*.watch.field", "triggers.*.with.*.*")
     for at, name, key in named(thing.node, *patterns, at=thing.at):
-        shape = file.shapes.get(thing.table(str(at[3] if at[2] == "read" else at[5])))
+        shape = thing.shape(str(at[3] if at[2] == "read" else at[5]))
         field = (yield from _field(file, shape, at, name, key=key)) if shape else None
         if field and not field.filterable:
             said = f"{name} ({field.type}) cannot select or order rows"
@@ -153,8 +154,8 @@ def picklists(file: File, thing: Object) -> Findings:
     """A constant that a field is compared with, or that is written to it, is in its restricted picklist."""
     written = ("fields.*.value", "fields.*.values.*", "fields.*.first.*.value", "fields.*.first.*.values.*")
     for at, value in places(thing.node, "read.*.where.*", "read.*.where.*.*", *written, at=thing.at):
-        table, name = (thing.table(str(at[3])), at[5]) if at[2] == "read" else (str(thing.node.get("write")), at[3])
-        field = file.shapes[table].fields.get(str(name)) if table in file.shapes else None
+        shape, name = (thing.shape(str(at[3])), at[5]) if at[2] == "read" else (thing.target, at[3])
+        field = shape.fields.get(str(name)) if shape else None
         if field and field.restricted and field.picklist and isinstance(value, str) and value.strip():
             for word in value.split(";") if field.type == "multipicklist" else [value]:
                 if word not in field.picklist:
@@ -164,7 +165,7 @@ def picklists(file: File, thing: Object) -> Findings:
 
 def targets(file: File, thing: Object) -> Findings:
     """Target fields exist and can be written; what the target demands is there."""
-    shape, fields = file.shapes.get(str(thing.node.get("write"))), part(thing.node, "fields")
+    shape, fields = thing.target, part(thing.node, "fields")
     if not shape:
         return
     creates, found = (part(thing.node, "match").get(key) for key in ("missing", "found"))

@@ -98,6 +98,29 @@ class Object:
     def table(self, read: str) -> str:
         return str(part(self.reads, read).get("object"))
 
+    def shape(self, read: str) -> Shape | None:
+        """The recorded shape of what a read reads; a table at home may be called like an object of the remote side."""
+        return None if self.pushes else self.file.shapes.get(self.table(read))
+
+    @property
+    def pushes(self) -> bool:
+        return self.node.get("direction") == "push"
+
+    @cached_property
+    def target(self) -> Shape | None:
+        """The recorded shape of what it writes."""
+        return self.file.shapes.get(str(self.node.get("write"))) if self.pushes else None
+
+    @cached_property
+    def turned(self) -> bool:
+        """It flows the other way than its direction says: shapes are recorded of the remote side, so they tell."""
+        read = any(self._remote(self.table(name)) for name in self.reads)
+        wrong = {"push": (True, False), "pull": (False, True)}.get(str(self.node.get("direction")))
+        return bool(self.reads) and wrong == (read, self._remote(str(self.node.get("write"))))
+
+    def _remote(self, table: str) -> bool:
+        return table in self.file.shapes or table.endswith("__c")
+
 
 @dataclass
 class File:

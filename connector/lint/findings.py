@@ -80,6 +80,7 @@ CODES: dict[str, str] = {
     "read_only_target": "the target field cannot be written",
     "required_field_unmapped": "a field that the target demands is never written",
     # directions and connections
+    "wrong_direction": "an object reads or writes tables of the other side than its direction says",
     "mapping_not_found": "the mapping that is named is not there",
     "mapping_has_errors": "the mapping that is named has errors of its own",
     "direction_widened": "a connection wants a direction that the mapping does not allow",

@@ -20,6 +20,19 @@ def systems(file: File) -> Findings:
         yield file.finding("same_system", ("systems", "remote"), said, "give each side a name of its own")
 
 
+def direction(file: File, thing: Object) -> Findings:
+    """Reads are objects of the side that it flows from, `write` is one of the other side."""
+    tables, write = ", ".join(dict.fromkeys(map(thing.table, thing.reads))), thing.node.get("write")
+    if thing.turned:
+        reads, writes, other = ("home", "remote", "pull") if thing.pushes else ("remote", "home", "push")
+        said = f"{thing.node['direction']} reads the {reads} side and writes the {writes} one, but "
+        said += f"{tables} is of the remote one" if thing.pushes else f"{write} is of the remote one"
+        hint = (
+            f"write {other}" if thing.pushes else f"write {other}; or record the shape of {tables}: connector discover"
+        )
+        yield file.finding("wrong_direction", (*thing.at, "direction"), said, hint)
+
+
 def triggers(file: File, thing: Object) -> Findings:
     """What triggers is watched, is one row, and does so once; what is left to other triggers is joined by them."""
     carried: dict[str, Sequence[str]] = {}
@@ -113,7 +126,7 @@ def keys(file: File, thing: Object) -> Findings:
             kind = {"each": "a list", "fields": "an object", "unmapped": "not mapped"}[value.form]
             yield file.finding("key_not_scalar", at, f"{name} is {kind}; a key is one value", instead("", names))
         for changed, *joined in thing.rows.values() if thing.sure and not differs else ():
-            if value and (read := _wavering(value, file.shapes.get(thing.table(changed)), changed, joined)):
+            if value and (read := _wavering(value, thing.shape(changed), changed, joined)):
                 said = f"the key {name} changes when {read} is joined to {changed} later: the same record becomes two"
                 hint = f"key on {changed} alone, or say differs: create, replace or fail"
                 yield file.finding("unstable_match_key", at, said, hint)
