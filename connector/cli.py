@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import sys
 import tempfile
 import textwrap
@@ -209,13 +210,23 @@ def discover(connection: str, objects: tuple[str, ...]) -> None:
 
     In shapes/ beside the mapping, so that lint can check fields offline.
     """
-    from connector.spec import mapping_file  # noqa: PLC0415
+    from connector.spec import installed, mapping_file  # noqa: PLC0415
 
     with _opened(connection, shapes={}) as (project, _, runner):  # old shapes do not stand in the way of new ones
         endpoint: Any = runner.endpoints[project.mapping.systems.remote]
         if not hasattr(endpoint, "recorded"):
             raise SpecError(f"{project.mapping.systems.remote} describes no objects")
-        folder = mapping_file(project.connection.mapping, project.file.parent).parent / "shapes"
+        mapping = mapping_file(project.connection.mapping, project.file.parent)
+        folder = mapping.parent / "shapes"
+        if installed(mapping):
+            own = project.root / "mappings"
+            line = shlex.join(["cp", "-r", str(mapping), str(folder), f"{own}/"])
+            said = f"{mapping.name} lies in the installed package, and shapes are recorded beside it; take a copy:\n"
+            said += f"  {shlex.join(['mkdir', '-p', str(own)])} && {line}\n"
+            said += (
+                f"and write in {project.file}:\n  mapping: {os.path.relpath(own, project.file.parent)}/{mapping.name}"
+            )
+            raise SpecError(said)
         folder.mkdir(exist_ok=True)
         for name, text in endpoint.recorded(list(objects)).items():
             file = folder / f"{name}.json"

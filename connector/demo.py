@@ -54,8 +54,10 @@ Say = Callable[[str], None]
 
 def play(folder: Path, port: int, say: Say) -> None:
     """Make the folder anew and tell the story. Raises SetupError for a folder that is not a demo's."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
-        raise SetupError(f"{folder} is there and is not a demo; name another folder: connector demo FOLDER")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).exists():
+            raise SetupError(f"{folder} is there and is not a demo; name another folder: connector demo FOLDER")
+        say(f"An earlier demo is in {folder}/; it is removed, and everything starts anew.\n")
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "connections").mkdir(parents=True)
     (folder / MARK).touch()

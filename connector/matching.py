@@ -102,6 +102,7 @@ class Target:
             for row in wanted
             if row.joined.record in links
         }
+        off = {record for record, link in links.items() if not link.active}
         held = {}
         if ids and (self.flow.match.found != "skip" or not self.flow.match.by_link):
             held = {str(row[self.id]): row for row in self._rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
@@ -120,12 +121,18 @@ class Target:
                     spellings[canon.fold(_held(first, there))] += 1
         decisions = []
         for row in wanted:
-            if row.joined.record in ids:
+            if row.joined.record in off:
+                decisions.append(self._off(row, ids[row.joined.record]))
+            elif row.joined.record in ids:
                 decisions.append(self._linked(row, ids[row.joined.record], held))
             else:
                 rows = by_key.get(row.keys[0], []) if row.keys and row.keys[0] is not None else []
                 decisions.append(self._keyed(row, rows, alone=bool(row.raw) and spellings[canon.fold(row.raw[0])] == 1))
         return decisions
+
+    def _off(self, row: Mapped, target: str) -> Decision:
+        said = f"its link to {self.flow.write} {target} is switched off"
+        return Decision(row, None, row.outcome("skipped", "link_inactive", said, target=target), target)
 
     def _linked(self, row: Mapped, target: str, held: Mapping[str, Row]) -> Decision:
         if self.flow.match.found == "skip" and self.flow.match.by_link:

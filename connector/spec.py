@@ -218,6 +218,11 @@ def shipped() -> Path:
     return inside if inside.is_dir() else inside.parent.parent / "mappings"
 
 
+def installed(file: Path) -> bool:
+    """Whether it lies in the package, which the next installation overwrites."""
+    return file.is_relative_to(str(files("connector")))
+
+
 def mapping_file(named: str, beside: Path) -> Path:
     """The file that a connection or an example file names: a path from its own folder, or a shipped mapping by name."""
     if named.endswith((".yaml", ".yml")):

@@ -52,7 +52,7 @@ class Writer:
         links = self.store.links(self.lease.stream, self.source_side, [row.joined.record for row in wave])
         return {
             getattr(link, self.source_side): link
-            for link in links
+            for link in sorted(links, key=lambda link: link.active)  # of several the active one
             if self.flow.match.by_link or (link.made == "manual" and link.active)
         }
 

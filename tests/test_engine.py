@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -678,6 +679,25 @@ def test_what_is_linked_is_updated_and_what_is_gone_is_not_made_again():
     bench.run(after=1)
     assert bench.outcomes == [("1", "skipped", "target_gone"), ("2", "updated", None)]
     assert bench.items("id", "name") == [(kept, "x")]
+
+
+@pytest.mark.parametrize("found", ["update", "skip"])
+def test_what_a_link_that_is_off_leads_to_is_neither_written_nor_made_again(found):
+    bench = Bench([thing("1")], match={**LINKED, "found": found})
+    bench.run()
+    stream = bench.store.stream("c", "item").id
+    (link,) = bench.store.all_links(stream)
+    bench.store.put_links(stream, [replace(link, active=False)], bench.clock.now())
+    bench.source.edit("thing", [thing("1", name="x")])
+    bench.run(after=1)
+    assert bench.outcomes == [("1", "skipped", "link_inactive")]
+    assert bench.items("name") == [("n",)]
+    assert bench.store.all_links(stream) == [replace(link, active=False)]
+    other = replace(link, key=json.dumps(["by hand"]), made="manual")
+    bench.store.put_links(stream, [other], bench.clock.now())
+    bench.source.edit("thing", [thing("1", name="y")])
+    bench.run(after=1)
+    assert bench.items("name") == [("y",) if found == "update" else ("n",)]
 
 
 # ---- costs ------------------------------------------------------------------------------------------------------

@@ -195,6 +195,7 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
         (finding,) = check(tmp_path / name)
         assert (finding.code, finding.level) == ("unreadable_file", "error")
     assert finding.message.startswith("this is not UTF-8")
+    assert render_text([finding], []).endswith("\n1 error in 1 file\n")
 
 
 def test_a_large_file_is_a_finding(tmp_path: Path) -> None:

@@ -140,6 +140,19 @@ def again(installed, told) -> Iterator[tuple[Path, Mapping[str, str], list[str]]
         org.stdout.close()
 
 
+def test_an_earlier_demo_gives_way_and_what_is_none_stays(told, installed):
+    empty, _ = told
+    (empty / "mine").mkdir()
+    (empty / "mine" / "hatch.db").touch()
+    refused = typed("connector demo mine --port 0", empty, installed)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "mine is there and is not a demo" in refused.stderr
+    assert [file.name for file in (empty / "mine").iterdir()] == ["hatch.db"]
+    for earlier in ("", "An earlier demo is in other/; it is removed, and everything starts anew.\n\n"):
+        done = typed("connector demo other --port 0", empty, installed)
+        assert done.stdout.startswith(f"{earlier}Sandbox org on")
+
+
 def test_what_it_says_to_type_next_works(again):
     folder, environment, commands = again
     assert [command.split()[1] for command in commands] == ["preview", "status", "log", "lint"]
@@ -173,6 +186,17 @@ def test_a_run_accounts_for_every_record_and_the_one_after_it_writes_nothing(aga
 
 
 # ---- a clone ---------------------------------------------------------------------------------------------
+
+
+def test_shapes_are_not_recorded_in_the_package(again):
+    folder, environment, _ = again
+    done = typed("connector discover demo Task", folder, environment)
+    assert done.returncode == 2
+    copy, line = re.findall(r"^  (.*)$", done.stderr, re.MULTILINE)
+    subprocess.run(copy, shell=True, cwd=folder, check=True)
+    file = folder / "connections" / "demo.yaml"
+    file.write_text(file.read_text("utf-8").replace("mapping: i360_classic", line), "utf-8")
+    assert typed("connector discover demo Task", folder, environment).stdout == "mappings/shapes/Task.json\n"
 
 
 def git(*words: str, cwd: Path = ROOT) -> list[str]:

@@ -209,7 +209,7 @@ def render_text(findings: Sequence[Finding], sources: Iterable[Source]) -> str:
         elif hint:
             block += f"  {hint}\n"
         blocks.append(block)
-    return "\n".join([*blocks, _summary(findings, len(files)) + "\n"])
+    return "\n".join([*blocks, _summary(findings, len({*files, *(finding.file for finding in findings)})) + "\n"])
 
 
 def _summary(findings: Iterable[Finding], files: int) -> str:

@@ -35,6 +35,7 @@ _MISTAKES = (
     (r"\{\{", "{{ }} belongs in a template: {template: ...}"),
     (r"\.\s*(\.|\Z)|\A\s*\.", "a step is missing beside this dot"),
     (r"['\"`]", "this quote is never closed"),
+    (r"(==|!=|[<>]=?|&&|\|\|?|,)\s*\Z", "ends too early: a value is missing behind this"),
     (r"(?<![=!<>])=(?!=)", "equal is written =="),
     (r"(?<=\w)-|(?<=\w )\w", "a name with a blank or a dash stands in double quotes"),
 )
@@ -316,7 +317,7 @@ class Reading:
             hint = nearest(name, FUNCTIONS, "functions")
             raise Refused(f"there is no function {name}()", place, hint, "unknown_function")
         if wrong := misfit(FUNCTIONS[name].call or getattr(_STANDARD, f"_func_{name}"), len(args)):
-            raise Refused(f"{name}(): {wrong}", place)
+            raise Refused(f"{name}() {wrong}", place)
         if [n for n, arg in enumerate(args) if arg["type"] == "expref"] != _EXPREF.get(name, []):
             raise Refused(f"{name}() takes an expression behind & there, and only there", place)
         given = self.all([arg for arg in args if arg["type"] != "expref"], here)

@@ -176,7 +176,7 @@ class _Meaning:
             raise self.refused(it, f"{it.name} is not allowed like this in a template")
         function, args = known[it.name], [it.node, *it.args]
         if wrong := misfit(function, len(args)):
-            raise self.refused(it, f"{it.name}: {wrong}", function.__doc__ or "")
+            raise self.refused(it, f"{it.name} {wrong}", function.__doc__ or "")
         return node("call", map(self.of, args), value=function)
 
 

@@ -218,8 +218,10 @@ FUNCTIONS: dict[str, Function] = {
 
 def misfit(call: Callable[..., Any], count: int) -> str:
     """What is wrong with giving it so many arguments; nothing when that fits."""
+    wanted = inspect.signature(call)
     try:
-        inspect.signature(call).bind(*range(count))
-    except TypeError as error:
-        return str(error)
+        wanted.bind(*range(count))
+    except TypeError:
+        shown = (str(one.replace(annotation=one.empty)) for one in wanted.parameters.values())
+        return f"takes ({', '.join(shown)}), not {count} argument{'s' * (count != 1)}"
     return ""
