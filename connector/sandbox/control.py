@@ -28,7 +28,9 @@ def answer(org: Org, request: Request, client: str | None) -> Reply:
     try:
         body = _body(request)
         with org.store.lock:
-            return reply(200, handler(org, body, name))
+            answered = reply(200, handler(org, body, name))
+            org.keep()
+            return answered
     except KeyError as missing:
         return reply(400, {"error": f"the body lacks {missing.args[0]!r}"})
     except (ValueError, TypeError, RecursionError) as wrong:
@@ -110,7 +112,7 @@ def _lock(org: Org, body: Body, _: str) -> Any:
 
 
 def _permit(org: Org, body: Body, _: str) -> Any:
-    org.permit(body["username"], body.get("objects"), body.get("fields"))
+    org.permit(body["username"], body.get("objects"), body.get("fields"), body.get("hard_delete"))
     return {"ok": True}
 
 

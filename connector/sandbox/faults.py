@@ -79,6 +79,9 @@ class Fault:
         if not isinstance(self.times, int | None):
             raise ValueError(f"times is a number or null, not {self.times!r}")  # noqa: TRY004  one kind of error
         self.chance.seed(self.seed)
+        if self.rate < 1:
+            for _ in range(self.nth - 1, self.seen):  # one that was kept goes on where it was
+                self.chance.random()
 
     @property
     def by_row(self) -> bool:

@@ -8,49 +8,58 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from connector.sandbox import kept
 from connector.sandbox.fixtures import Fixture, merged
 from connector.sandbox.org import Org
 
 _OPTIONS = frozenset({"page_size", "api_limit", "api_bursts", "token_seconds"})
 _RULES = frozenset({"on", "validations", "duplicates", "locks"})
 _CLIENTS = {"sandbox": "sandbox"}
-_OBJECTS = "objects"  # what the file calls them
+_OBJECTS, _ORG = "objects", "org"  # what the file calls them
 
 
 def org(shapes: Iterable[Mapping[str, Any]], fixture: Fixture, path: Path | None = None) -> Org:
-    """Raises ValueError that says what is wrong with the fixture."""
+    """What the file has kept, and the fixture over it. Raises ValueError that says what is wrong with the fixture."""
     _keys("org", fixture.org, _OPTIONS | {"consent"})
-    options = {key: _number(key, value) for key, value in fixture.org.items() if key in _OPTIONS}
-    clients = {**_CLIENTS, **fixture.clients}
-    objects = _with_kept(path, fixture.objects)
+    known = _kept(path)
+    options = {key: _number(key, value) for key, value in {**known[_ORG], **fixture.org}.items() if key in _OPTIONS}
+    clients = {**({} if "clients" in known[kept.KEY] else _CLIENTS), **fixture.clients}
+    again = {name.lower() for name in fixture.objects}
+    # Without its own objects the org would not know their rows any more.
+    objects = {name: short for name, short in known[_OBJECTS].items() if name.lower() not in again} | {
+        **fixture.objects
+    }
     made = Org(merged(shapes, objects), path=path, clients=clients, users=fixture.users, **options)
     try:
-        made.store.set_meta(_OBJECTS, json.dumps(objects))
         made.load(fixture.rows)
         for name, given in fixture.rules.items():
             _rules(made, name, given)
+        if fixture.faults:
+            made.faults.waiting.clear()
         for fault in fixture.faults:
             _keys("a fault", fault, inspect.signature(made.fault).parameters)
             made.fault(**fault)
         if "consent" in fixture.org:
             made.consent(fixture.org["consent"])
+        made.store.set_meta(_OBJECTS, json.dumps(objects))
+        made.store.set_meta(_ORG, json.dumps(options))
+        made.keep()
     except BaseException:
-        made.close()
+        made.store.close()
         raise
     return made
 
 
-def _with_kept(path: Path | None, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects that the org's file was given before: without them the org would not know their rows any more."""
+def _kept(path: Path | None) -> dict[str, Any]:
+    """What stands in the org's file about itself; each is empty where it is a new one."""
+    found: dict[str, Any] = {key: {} for key in (_OBJECTS, _ORG, kept.KEY)}
     if path is None or not path.is_file():
-        return dict(objects)
+        return found
     with closing(sqlite3.connect(path)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = '#meta'").fetchone():
-            return dict(objects)
-        row = connection.execute('SELECT value FROM "#meta" WHERE key = ?', (_OBJECTS,)).fetchone()
-    given = {name.lower() for name in objects}
-    kept = json.loads(row[0]) if row else {}
-    return {**{name: short for name, short in kept.items() if name.lower() not in given}, **objects}
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = '#meta'").fetchone():
+            rows = connection.execute('SELECT key, value FROM "#meta"').fetchall()
+            found.update({key: json.loads(value) for key, value in rows if key in found})
+    return found
 
 
 def _rules(made: Org, name: str, given: Any) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connector.sandbox import access, ids, metadata, plans, recycle, tree
+from connector.sandbox import access, ids, kept, metadata, plans, recycle, tree
 from connector.sandbox import rules as demands
 from connector.sandbox import users as accounts
 from connector.sandbox.billing import Billing
@@ -61,12 +61,21 @@ class Org:
         self.page_size = page_size
         self.origin = ""  # where the request at hand came to
         self.store = Store(self.schema, path)
+        self.has_file = path is not None
+        known = kept.read(self.store)
         self.records = Records(self.schema, self.store)
         self.records.makers = MAKERS
         self.late = Late(self.schema, self.store)
         self.cursors = Cursors(self.store)
-        named = {"sandbox": "sandbox"} if clients is None else clients
-        self.sessions = Sessions({name: apps.client(name, given) for name, given in named.items()}, token_seconds)
+        named = {"sandbox": "sandbox"} if clients is None and not known else clients or {}
+        self.registered = {**known.get("clients", {}), **named}
+        self.demands: dict[str, dict[str, Any]] = {}  # the rules of each object as they were given
+        try:
+            made = {name: apps.client(name, given) for name, given in self.registered.items()}
+        except BaseException:
+            self.store.close()
+            raise
+        self.sessions = Sessions(made, token_seconds)
         self.authorizations = Authorizations()
         self.users: dict[str, User] = {}  # by id; the first is who clients without a user of their own run as
         self.seen: dict[str, Schema] = {}  # by user
@@ -82,13 +91,21 @@ class Org:
         self.queries: list[str] = []
         self.modified = {name: self._modified(shape) for name, shape in self.schema.objects.items()}
         try:
-            self._people([accounts.INTEGRATION, *map(accounts.user, users)])
+            self._people([accounts.INTEGRATION, *map(accounts.user, [*known.get("users", ()), *users])])
             self._record_types()
+            kept.restore(self, known)
         except BaseException:
-            self.close()
+            self.store.close()
             raise
 
+    def keep(self) -> None:
+        """Write into the org's file what has changed of its set-up."""
+        if self.has_file:
+            with self.store.lock:
+                kept.write(self)
+
     def close(self) -> None:
+        self.keep()
         self.store.close()
 
     # -- the clock
@@ -173,6 +190,7 @@ class Org:
         shape = self.records.known(object)
         made = demands.rules(shape, names, validations, duplicates)
         self.records.rules[shape.name] = demands.OFF if made == demands.OFF else made
+        self.demands[shape.name] = {"on": names, "validations": validations, "duplicates": duplicates}
 
     def lock(self, object: str, id: str, writes: int = 1) -> None:  # noqa: A002
         """The next writes to the row, or to a row that refers to it, find it locked by somebody else."""
@@ -200,10 +218,15 @@ class Org:
         return row is None or row.get("IsActive") != "false"
 
     def permit(
-        self, username: str, objects: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None
+        self,
+        username: str,
+        objects: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        hard_delete: bool | None = None,
     ) -> None:
-        """Hide objects and fields from a user (none), make them read-only (read), give them back (all)."""
-        changed = accounts.permitted(self.user(username), objects, fields)
+        """Hide objects and fields from a user (none), make them read-only (read), give them back (all); let bulk jobs delete
+        past the recycle bin."""
+        changed = accounts.permitted(self.user(username), objects, fields, hard_delete)
         accounts.check(changed, self.schema)
         with self.store.lock:
             self._know(changed)

@@ -18,6 +18,13 @@ def delete(records: Records, shape: Object, id18: str, now: datetime) -> None:
     put_away(records, records.schema.objects[shape.name.lower()], id18, now)
 
 
+def purge(records: Records, shape: Object, id18: str, now: datetime) -> None:
+    """As a client with the right to it: past the bin. Only getDeleted still tells of the rows."""
+    records.check_delete(shape, id18)
+    for one, each in put_away(records, records.schema.objects[shape.name.lower()], id18, now):
+        records.store.purge(one, each, values.stamp(now))
+
+
 def remove(records: Records, name: str, record_id: str, now: datetime) -> None:
     """As a user in the UI."""
     shape = records.known(name)
@@ -29,16 +36,18 @@ def remove(records: Records, name: str, record_id: str, now: datetime) -> None:
     put_away(records, shape, id18, now)
 
 
-def put_away(records: Records, shape: Object, id18: str, now: datetime) -> None:
+def put_away(records: Records, shape: Object, id18: str, now: datetime) -> list[tuple[Object, str]]:
     """Into the bin, with the rows below that cascade; all with one stamp, by which undelete finds them again."""
-    waiting = [(shape, id18)]
+    waiting, gone = [(shape, id18)], []
     while waiting:
         one, each = waiting.pop()
         records.change(one, each, {"IsDeleted": "true"}, now)
+        gone.append((one, each))
         for child, field in _below(records, one):
             waiting += [
                 (child, found) for found in records.store.where(child, {field.name: each, "IsDeleted": "false"})
             ]
+    return gone
 
 
 def undelete(records: Records, name: str, record_id: str, now: datetime) -> None:
@@ -119,4 +128,6 @@ def updated(records: Records, shape: Object, start: datetime, end: datetime) -> 
 
 def deleted(records: Records, shape: Object, start: datetime, end: datetime) -> list[tuple[str, str]]:
     """(id, when): a row in the bin does not change any more, so that its stamp is the moment of its delete."""
-    return records.store.between(shape, values.stamp(start), values.stamp(end), {"IsDeleted": "true"})
+    window = values.stamp(start), values.stamp(end)
+    found = records.store.between(shape, *window, {"IsDeleted": "true"}) + records.store.purged(shape, *window)
+    return sorted(found, key=lambda row: (row[1], row[0]))

@@ -44,6 +44,7 @@ def answer(org: Org, request: Request) -> Reply:
             made = reply(refused.status, refused.body())
         finally:
             org.calls.append((request.method, request.path, org.billing.total > billed))
+            org.keep()
         return made
 
 

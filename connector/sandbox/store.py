@@ -46,6 +46,7 @@ class Store:
             self.connection.execute('CREATE TABLE IF NOT EXISTS "#meta" (key TEXT PRIMARY KEY, value TEXT)')
             key = "id TEXT, field TEXT, data BLOB, PRIMARY KEY (id, field)"
             self.connection.execute(f'CREATE TABLE IF NOT EXISTS "#blobs" ({key})')
+            self.connection.execute('CREATE TABLE IF NOT EXISTS "#purged" (object TEXT, id TEXT, stamp TEXT)')
             for shape in schema.objects.values():
                 self._table(shape)
 
@@ -178,6 +179,16 @@ class Store:
 
     def remove(self, shape: Object, id18: str) -> None:
         self.connection.execute(f'DELETE FROM "{shape.name}" WHERE "Id" = ?', (id18,))
+
+    def purge(self, shape: Object, id18: str, stamp: str) -> None:
+        """The row and its bytes go for good; that they did is remembered."""
+        self.remove(shape, id18)
+        self.connection.execute('DELETE FROM "#blobs" WHERE id = ?', (id18,))
+        self.connection.execute('INSERT INTO "#purged" VALUES (?, ?, ?)', (shape.name, id18, stamp))
+
+    def purged(self, shape: Object, start: str, end: str) -> list[tuple[str, str]]:
+        sql = 'SELECT id, stamp FROM "#purged" WHERE object = ? AND stamp BETWEEN ? AND ?'
+        return self.connection.execute(sql, (shape.name, start, end)).fetchall()
 
     # -- bytes, which lie beside the rows
 

@@ -43,6 +43,7 @@ class User:
     language: str = "en_US"
     objects: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hard_delete: bool = False  # Bulk API Hard Delete
 
     @property
     def name(self) -> str:
@@ -79,7 +80,7 @@ INTEGRATION = User(
     last_name="User",
     email="integration@sandbox.example",
 )
-_TEXTS = frozenset(User.__dataclass_fields__) - {"objects", "fields"}
+_TEXTS = frozenset(User.__dataclass_fields__) - {"objects", "fields", "hard_delete"}
 
 
 def user(given: Mapping[str, Any]) -> User:
@@ -99,11 +100,18 @@ def user(given: Mapping[str, Any]) -> User:
         texts["id"] = _user_id(texts["id"])
     texts.setdefault("last_name", texts["username"].partition("@")[0])
     texts.setdefault("email", texts["username"])
-    return permitted(User(**texts), given.get("objects"), given.get("fields"))
+    return permitted(User(**texts), given.get("objects"), given.get("fields"), given.get("hard_delete"))
 
 
-def permitted(known: User, objects: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None) -> User:
+def permitted(
+    known: User,
+    objects: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | None = None,
+    hard_delete: bool | None = None,
+) -> User:
     """The user with these permissions besides those that were there."""
+    if not isinstance(hard_delete, bool | None):
+        raise ValueError(f"hard_delete is true or false, not {hard_delete!r}")  # noqa: TRY004  one kind of error
     levels = dict(known.objects)
     for name, level in _words(objects, "objects", OBJECT_ACCESS).items():
         levels[name.lower()] = level
@@ -113,7 +121,15 @@ def permitted(known: User, objects: Mapping[str, str] | None = None, fields: Map
         if not dot:
             raise ValueError(f"{path!r} is not OBJECT.FIELD")
         hidden.setdefault(name, {})[field_name] = level
-    return replace(known, objects=levels, fields=hidden)
+    hard = known.hard_delete if hard_delete is None else hard_delete
+    return replace(known, objects=levels, fields=hidden, hard_delete=hard)
+
+
+def given(known: User) -> dict[str, Any]:
+    """The mapping that makes the same user again."""
+    texts = {key: value for key in sorted(_TEXTS) if (value := getattr(known, key))}
+    fields = {f"{name}.{each}": level for name, own in known.fields.items() for each, level in own.items()}
+    return {**texts, "objects": dict(known.objects), "fields": fields, "hard_delete": known.hard_delete}
 
 
 def check(known: User, schema: Schema) -> None:

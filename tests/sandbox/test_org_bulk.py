@@ -163,6 +163,27 @@ def test_rows_are_upserted_and_deleted(site):
     assert [row["LastName"] for row in site.org.rows("Contact")] == ["New"]
 
 
+def test_a_hard_delete_goes_past_the_bin_by_those_who_may(site):
+    gone, binned, kept = site.org.load([{"object": "Account", "Name": name} for name in "ABC"])
+    site.org.delete("Account", binned)
+    refused = site.post(INGEST, {"object": "Account", "operation": "hardDelete"})
+    assert refused.json()[0]["message"].startswith("hardDelete operation requires special user profile permission")
+    site.org.permit("integration@sandbox.example", hard_delete=True)
+    path = ingest(site, f"Id\n{gone}\n{binned}\n001000000000009AAA\n", operation="hardDelete")
+    assert [row["sf__Id"] for row in table(site.get(f"{path}/successfulResults"))] == [gone]
+    wrong = [row["sf__Error"].split(":")[0] for row in table(site.get(f"{path}/failedResults"))]
+    assert wrong == ["ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"]
+    found = site.query("SELECT Id FROM Account", "queryAll").json()["records"]
+    assert [row["Id"] for row in found] == [binned, kept]
+    assert site.get(f"sobjects/Account/{gone}").status_code == 404
+    with pytest.raises(ValueError, match="has no row"):
+        site.org.undelete("Account", gone)
+    window = "start=2025-03-12T11:00:00Z&end=2025-03-12T13:00:00Z"
+    told = site.get(f"sobjects/Account/deleted/?{window}").json()["deletedRecords"]
+    assert [row["id"] for row in told] == [gone, binned]
+    assert site.org.load([{"object": "Account", "Name": "D"}]) not in ([gone], [binned])
+
+
 def test_a_locked_row_fails_alone(site):
     site.org.fault("Account", verb="write", status="lock_row", nth=2)
     path = ingest(site, "Name\nA\nB\nC\n")
@@ -215,7 +236,7 @@ def test_a_job_takes_its_data_once(site):
     [
         ({}, 400, "INVALIDJOB"),
         ({"object": "Nope", "operation": "insert"}, 400, "INVALIDENTITY"),
-        ({"object": "Account", "operation": "hardDelete"}, 501, "NOT_IMPLEMENTED_IN_SANDBOX"),
+        ({"object": "Account", "operation": "hardDelete"}, 400, "FEATURENOTENABLED"),
         ({"object": "Account", "operation": "upsert"}, 400, "INVALIDJOB"),
         ({"object": "Account", "operation": "upsert", "externalIdFieldName": "Phone"}, 400, "INVALIDJOB"),
         ({"object": "Account", "operation": "insert", "contentType": "XML"}, 400, "INVALIDJOB"),
