@@ -51,8 +51,7 @@ class _Groups:
         self.keys = [subject_of(column) for column in self.columns.values()]
 
     def conditions(self) -> Conditions:
-        context = self.scope.context
-        return Conditions(self.query, context.today, self.scope.build.parameters, self.resolve, self.scope.semijoin)
+        return self.scope.compiler(self.resolve)
 
     def record(self) -> str:
         pieces: list[str | tuple[str]] = [_START]

@@ -50,7 +50,8 @@ class Conditions:
     """The compiler of one scope's conditions; `resolve` and `subselect` are given by the scope."""
 
     query: str
-    today: date
+    today: date  # in the user's zone
+    zone: str
     parameters: Parameters
     resolve: Callable[[tree.Subject], Column]
     semijoin: Callable[[Column, int, tree.Select], str]
@@ -111,11 +112,12 @@ class Conditions:
             raise self._wrong_type(column.field, path)
         try:
             first, end = periods.days(value.text, self.today)
+            if column.field.type == "date":
+                return first.isoformat(), end.isoformat()
+            return values.midnight(first, self.zone), values.midnight(end, self.zone)
         except (OverflowError, ValueError):
             sentence = f"date literal out of range: {value.text}"  # [U]
             raise malformed(self.query, value.at, sentence) from None
-        tail = "" if column.field.type == "date" else "T00:00:00.000+0000"
-        return first.isoformat() + tail, end.isoformat() + tail
 
     # -- lists
 

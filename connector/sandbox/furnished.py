@@ -26,9 +26,8 @@ def org(shapes: Iterable[Mapping[str, Any]], fixture: Fixture, path: Path | None
     clients = {**({} if "clients" in known[kept.KEY] else _CLIENTS), **fixture.clients}
     again = {name.lower() for name in fixture.objects}
     # Without its own objects the org would not know their rows any more.
-    objects = {name: short for name, short in known[_OBJECTS].items() if name.lower() not in again} | {
-        **fixture.objects
-    }
+    objects = {name: short for name, short in known[_OBJECTS].items() if name.lower() not in again}
+    objects.update(fixture.objects)
     made = Org(merged(shapes, objects), path=path, clients=clients, users=fixture.users, **options)
     try:
         made.load(fixture.rows)

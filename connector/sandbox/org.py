@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from connector.sandbox import access, ids, kept, metadata, plans, recycle, tree
 from connector.sandbox import rules as demands
@@ -296,8 +297,9 @@ class Org:
     # -- for the endpoints
 
     def context(self, query: str, version: str, *, deleted: bool = False, page: int | None = None) -> Context:
-        size, user = page or self.page_size, self.records.user
-        return Context(self.schema, query, version, self.now().date(), deleted, size, user)
+        user, size = self.users[self.records.user], page or self.page_size
+        today = self.now().astimezone(ZoneInfo(user.time_zone)).date()
+        return Context(self.schema, query, version, today, deleted, size, user.id, user.time_zone, user.locale)
 
     def _modified(self, shape: Object) -> datetime:
         """When the shape last changed: kept with the file, so that a restart alone never re-sends a describe."""

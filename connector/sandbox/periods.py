@@ -1,6 +1,6 @@
 """A date literal (LAST_N_DAYS:30, THIS_MONTH ...) and a moment -> the half-open range of days it stands for.
 
-Ranges are reckoned in UTC: the org's user has that zone (a literal follows the user's zone). A week starts on Sunday and the
+Days are those of the user's zone. A week starts on Sunday and the
 fiscal year in January, as in an org with default settings [U].
 """
 

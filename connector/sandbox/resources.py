@@ -61,7 +61,9 @@ def query_all(org: Org, call: Call) -> Reply:
 def _query(org: Org, call: Call, *, deleted: bool) -> Reply:
     if "explain" in call.query:
         raise not_emulated("A query plan (explain)")
-    text = call.query.get("q", "")
+    if "q" not in call.query:
+        raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
+    text = call.query["q"]
     org.queries.append(text)
     context = org.context(text, call.version, deleted=deleted, page=_page(org, call))
     select = soql.parse(text)

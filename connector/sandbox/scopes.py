@@ -7,6 +7,7 @@ from datetime import date
 from connector.sandbox import tree
 from connector.sandbox.conditions import Column, Conditions, Parameters, subject_of
 from connector.sandbox.errors import ApiError, not_emulated
+from connector.sandbox.localized import FORMATTED, LOCALE
 from connector.sandbox.rendering import Node, Typed, compound, every, first, quoted, render
 from connector.sandbox.schema import COMPOUND, SHOWN, STORED, Field, Object, Schema, words
 from connector.sandbox.semijoins import check_semijoins, check_sides
@@ -38,6 +39,8 @@ class Context:
     deleted: bool  # queryAll
     page: int
     user: str = USER_ID
+    zone: str = "GMT"  # the user's
+    locale: str = LOCALE
 
 
 class Build:
@@ -78,15 +81,17 @@ class Scope:
         self.joined: list[str] = []
         self.columns: list[tuple[tuple[str, ...], str]] = []  # what is shown, and its type
         check_semijoins(self.context.query, select.where)
-        self.conditions = Conditions(
-            self.context.query, self.context.today, build.parameters, self.resolve, self.semijoin
-        )
+        self.conditions = self.compiler(self.resolve)
 
     @property
     def root(self) -> Node:
         return self.nodes[()]
 
     # -- the clauses
+
+    def compiler(self, resolve: Callable[[tree.Subject], Column]) -> Conditions:
+        context = self.context
+        return Conditions(context.query, context.today, context.zone, self.build.parameters, resolve, self.semijoin)
 
     def joins(self) -> str:
         return " ".join(self.joined)
@@ -249,11 +254,16 @@ class Scope:
         return self.column(node, keys, found)
 
     def labelled(self, function: tree.Function) -> Column:
-        """toLabel(f): the label of a picklist's value; other functions are not known here."""
+        """toLabel(f): the label of a picklist's value; FORMAT(f): a number or a date as the user reads it."""
         if function.name in tree.AGGREGATES:
             sentence = "Grouped or aggregate functions are not allowed here"  # [U]
             raise malformed(self.context.query, function.at, sentence)
+        if function.name == "convertcurrency":
+            sentence = "convertCurrency() needs an org with several currencies"  # [U] sentence: the rule is documented
+            raise malformed(self.context.query, function.at, sentence)
         column = self.resolve(function.path)
+        if function.name == "format" and column.field.type in FORMATTED and self.context.locale == LOCALE:
+            return self.formatted(function, column)
         if function.name != "tolabel" or column.field.type != "picklist":
             raise not_emulated(f"{function.name}() of a field of type {column.field.type}")
         labels = {entry["value"]: entry.get("label") or entry["value"] for entry in column.field.raw["picklistValues"]}
@@ -264,6 +274,14 @@ class Scope:
         sql = f"CASE {column.sql} {pairs} ELSE {column.sql} END" if pairs else column.sql
         keys = (*column.keys[:-1], function.alias or column.keys[-1])
         return Column(replace(column.field, type="string"), sql, keys)
+
+    def formatted(self, function: tree.Function, column: Column) -> Column:
+        kind, scale = column.field.type, column.field.raw.get("scale", 2 if column.field.type == "currency" else 0)
+        bound = ", ".join(self.build.parameters.add(each) for each in (kind, scale, self.context.zone))
+        field = replace(column.field, type="string", filterable=False, sortable=False)
+        return Column(
+            field, f"localized({column.sql}, {bound})", (*column.keys[:-1], function.alias or column.keys[-1])
+        )
 
     def field(self, node: Node, name: str) -> Field | None:
         if node.named and name.lower() not in _NAME_FIELDS:

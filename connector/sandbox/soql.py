@@ -53,6 +53,8 @@ def parse(query: str) -> Select:
     if len(query) > MAX_QUERY:
         # [U] wording: the limit is documented, its message was not found
         raise ApiError(400, "QUERY_TOO_COMPLICATED", f"SOQL statements cannot be longer than {MAX_QUERY} characters")
+    if not query.strip():
+        raise ApiError(400, "MALFORMED_QUERY", "SOQL statements cannot be empty or null")
     parser = _Parser(query, tokens(query))
     select = parser.select(0)
     parser.expect_end()
@@ -83,8 +85,8 @@ class _Parser(Reader):
             raise not_emulated("A FROM list with several objects")
         scope = self.scope() if self.accept("using") else None
         where = self.condition(depth) if self.accept("where") else None
-        if self.sees("with"):
-            raise not_emulated("WITH")
+        if self.accept("with"):
+            raise self.with_clause()
         group = self.group() if self.accept("group") else ()
         if self.sees("having") and not group:
             raise malformed(self.query, self.next.at, "HAVING needs GROUP BY")  # [U] wording
@@ -100,6 +102,16 @@ class _Parser(Reader):
         if self.sees("all", "rows"):  # Apex only
             raise self.unexpected()
         return Select(items, source, counts, alias, scope, where, group, having, order, limit, offset, at)
+
+    def with_clause(self) -> ApiError:
+        """The modes of Apex are refused over REST; the sentence is that of the release notes of Summer '24."""
+        if self.next.text.lower() in ("security_enforced", "user_mode", "system_mode"):
+            sentence = (
+                "rule soqlWithIdentifierClause failed predicate: "
+                "{this.helper.allowApexSyntax() && this.helper.hasApexContext()}?"
+            )
+            return malformed(self.query, self.next.at, sentence)
+        return not_emulated(f"WITH {self.next.text}")
 
     def source_alias(self) -> str | None:
         named = self.next.kind == "word" and self.next.text.lower() not in _NO_ALIAS
@@ -158,7 +170,7 @@ class _Parser(Reader):
             return found
         inner = self.path()
         if self.sees("(") and name == "format":
-            raise not_emulated("A function inside FORMAT()")
+            raise not_emulated(f"{inner.names[0]}() inside FORMAT()")
         self.expect(")")
         return Function(name, inner, self.alias() if aliased else None, path.at)
 
@@ -297,7 +309,7 @@ class _Parser(Reader):
             return Value("period", lower, token.at)
         if self.sees(":"):
             raise self.bind()
-        if token.kind == "word" and re.fullmatch(r"[A-Za-z]{3}\d+", token.text):
+        if re.match(r"[A-Za-z]{3}[-+]?\d", self.query[token.at :]):
             raise not_emulated("A currency literal")
         raise self.unexpected()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.sandbox import ids
+from connector.sandbox.localized import localized
 from connector.sandbox.schema import TEXT, Field, Object, Schema
 
 Row = dict[str, str | None]
@@ -37,6 +38,7 @@ class Store:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         self.connection.create_function("fold", 1, _fold, deterministic=True)
+        self.connection.create_function("localized", 4, localized, deterministic=True)
         self.connection.create_function("overflow", 2, self._overflowing)
         self.connection.create_function("counted", 1, self._counted)
         self.connection.create_collation("folded", _compared)

@@ -9,9 +9,10 @@ import json
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from connector.sandbox import ids
 from connector.sandbox.errors import ApiError, bad_json
@@ -25,6 +26,11 @@ _INTEGER_BITS = {"int": 32, "long": 64}
 def stamp(moment: datetime) -> str:
     """Whole seconds: Salesforce keeps no more."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+
+
+def midnight(first: date, zone: str) -> str:
+    """The moment a day begins in a time zone, in stored form. Raises OverflowError at the ends of the calendar."""
+    return f"{datetime.combine(first, time(), ZoneInfo(zone)).astimezone(UTC).isoformat()[:19]}.000+0000"
 
 
 @lru_cache(maxsize=4096)

@@ -16,9 +16,11 @@ DIFFERENCES = [
     ("org refuses", r"\bAND\b.*\bOR\b|\bOR\b.*\bAND\b", "AND beside OR without parentheses is MALFORMED_QUERY"),
     ("org refuses", r"FROM \w+ (AND|ASC|DESC|EXCLUDES|FALSE|FIRST|GROUP|IN|INCLUDES|LAST|LIKE|LIMIT|NULL|NULLS|OFFSET|ORDER|TRUE|FOR|ALL)\b",
      "a parser takes some reserved words for an alias"),
+    ("org refuses", r"WITH (SECURITY_ENFORCED|USER_MODE|SYSTEM_MODE)", "a clause of Apex, not of the API"),
     ("org refuses", r"\) \w+\.\w+ FROM", "the alias of an aggregate is one word, not a path [U]"),
     ("org refuses", r"\\[^nrtbf\"'\\_u]|\\u", "escapes outside the list, and half of a character, are errors"),
     ("org refuses", r"'[^']{4001,}'", "a literal has at most 4,000 characters"),
+    ("org accepts", r"[A-Z]{3}-\d", "a currency may be negative since Summer '24: said to be understood by a 501"),
     ("org accepts", r"[=<>] ?\+\d", "a number may have a plus; the parsers know only the minus [U]"),
 ]  # fmt: skip
 LONGEST = 100_000  # 1.6: what is longer is refused unread

@@ -174,7 +174,13 @@ REFUSED = [
      BY_HALF.format("Id = '001000000000001AAB'", "invalid ID field: 001000000000001AAB")),
     (f"{W}Id LIKE '001%'", "INVALID_QUERY_FILTER_OPERATOR", BY_HALF.format("Id LIKE '001%'", "invalid operator on id field")),
     # grammar
-    ("", "MALFORMED_QUERY", "\n\n^\nERROR at Row:1:Column:1\nunexpected token: '<EOF>'"),
+    ("", "MALFORMED_QUERY", "SOQL statements cannot be empty or null"),
+    (" \n", "MALFORMED_QUERY", "SOQL statements cannot be empty or null"),
+    ("SELECT Id FROM Account WITH SECURITY_ENFORCED", "MALFORMED_QUERY",  # Apex only
+     "\nSELECT Id FROM Account WITH SECURITY_ENFORCED\n" + " " * 28 + "^\nERROR at Row:1:Column:29\nrule soqlWithIdentifierClause failed "
+     "predicate: {this.helper.allowApexSyntax() && this.helper.hasApexContext()}?"),
+    ("SELECT convertCurrency(AnnualRevenue) FROM Account", "MALFORMED_QUERY",
+     "\nSELECT convertCurrency(AnnualRevenue)\n       ^\nERROR at Row:1:Column:8\nconvertCurrency() needs an org with several currencies"),
     ("SELECT Id FROM Account WHERE", "MALFORMED_QUERY",
      "\nSELECT Id FROM Account WHERE\n                            ^\nERROR at Row:1:Column:29\nunexpected token: '<EOF>'"),
     ("SELECT Id FRM Account", "MALFORMED_QUERY",
@@ -230,10 +236,10 @@ def test_broken_soql_is_malformed_query(site, tail):
 
 @pytest.mark.parametrize(
     "soql",
-    ["SELECT FORMAT(AnnualRevenue) FROM Account", "SELECT convertCurrency(AnnualRevenue) FROM Account",
+    ["SELECT FORMAT(Name) FROM Account", "SELECT FORMAT(convertCurrency(AnnualRevenue)) FROM Account",
      "SELECT CALENDAR_YEAR(CreatedDate) FROM Account", "SELECT COUNT(Id) FROM Account GROUP BY ROLLUP(Type)",
      "SELECT COUNT(Id) FROM Account GROUP BY CALENDAR_YEAR(CreatedDate)", "SELECT Id FROM Account USING SCOPE team",
-     "SELECT Id FROM Account WITH SECURITY_ENFORCED", "SELECT Id FROM Account WHERE AnnualRevenue > USD5", "SELECT Id FROM Account FOR UPDATE",
+     "SELECT Id FROM Account WITH DATA CATEGORY Geography__c AT usa__c", "SELECT Id FROM Account WHERE AnnualRevenue > USD-5.5", "SELECT Id FROM Account FOR UPDATE",
      "SELECT Id, (SELECT Id FROM Histories) FROM Account"],
 )  # fmt: skip
 def test_what_the_grammar_knows_and_the_org_does_not_evaluate_answers_501(site, soql):
@@ -342,3 +348,9 @@ def test_absurd_nesting_is_too_complicated(site):
 def test_an_over_long_query_is_refused(site):
     url = f"/services/data/v66.0/query?q=SELECT Id FROM Account WHERE Name IN ({'x' * 100_001})"
     assert site.composite({"url": url})[0]["httpStatusCode"] == 400
+
+
+def test_a_query_that_is_not_there_is_named(site):
+    assert site.get("query").json() == [
+        {"message": "A query string has to be specified", "errorCode": "MALFORMED_QUERY"}
+    ]
