@@ -186,6 +186,23 @@ def test_all_independent_errors_are_told_at_once_in_order() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("expect", "name"),
+    [
+        ("rows: {home.oportunity: 1}", "home.oportunity"),
+        ("selected: {i360__Apointment__c: []}", "i360__Apointment__c"),
+        ("calls: {remote.i360__Apointment__c.list: 1}", "remote.i360__Apointment__c.list"),
+    ],
+)
+def test_an_example_counts_what_the_mapping_has(expect: str, name: str) -> None:
+    text = f"mapping: ../two_ways.yaml\nexamples:\n- {{id: E, says: It counts., steps: [run], expect: {{{expect}}}}}\n"
+    (finding,) = check_source(source.parse(text, "e.yaml"), shapes=SHAPES, folder=CORPUS / "ok")
+    assert (finding.code, finding.at[-1]) == ("unknown_object", name)
+    assert finding.hint in ("did you mean opportunity?", "did you mean i360__Appointment__c?")
+    right = text.replace("oportunity", "opportunity").replace("Apointment", "Appointment")
+    assert check_source(source.parse(right, "e.yaml"), shapes=SHAPES, folder=CORPUS / "ok") == []
+
+
 # ---- what no file of the corpus can show -----------------------------------------------------------------
 
 

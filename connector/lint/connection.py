@@ -28,7 +28,10 @@ _TABLES = (
     *(f"{row}.object" for row in (*_ROWS, "rows.*")),
     *("examples.*.expect.writes.*.create|replace|update", "examples.*.given.faults.*.object"),
     "examples.*.expect.row.*.object",
+    "examples.*.expect.selected.*",
 )
+_COUNTED = "examples.*.expect.rows|calls.*"
+"""Keys such as `home.opportunity` and `home.opportunity.create`."""
 
 
 def file_name(file: File) -> Findings:
@@ -55,7 +58,11 @@ def names(file: File) -> Findings:
         yield from _known(file, "unknown_system", "the mapping has no system {}", map(str, systems), "systems.*")
     used = (name for _, name, _ in named(objects, "*.read.*.object", "*.write"))
     tables = sorted({*used, *file.shapes, *part(file.tree, "shapes")})
-    yield from _known(file, "unknown_object", "the mapping neither reads nor writes {}", tables, *_TABLES)
+    said = "the mapping neither reads nor writes {}"
+    yield from _known(file, "unknown_object", said, tables, *_TABLES)
+    for at, place, _ in named(file.tree, _COUNTED):
+        if file.clean(at) and (name := place.split(".")[1]) not in tables:
+            yield file.finding("unknown_object", at, said.format(name), instead(name, tables), key=True)
 
 
 def reads(file: File, thing: Object) -> Findings:
