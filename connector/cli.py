@@ -13,7 +13,7 @@ import shlex
 import sys
 import tempfile
 import textwrap
-import time
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -187,15 +187,22 @@ def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -
     from connector import examples  # noqa: PLC0415
 
     failed = passed = 0
-    for file in list(files) or _files("mappings/tests/*.yaml"):
-        suite = examples.load(file)
-        for over in (False, True) if http else (False,):
-            for result in examples.run(suite, http=over, only=lambda name: only is None or only in name):
+    progress = _Progress("test: reading the files")
+    try:
+        suites = [(file, examples.load(file)) for file in list(files) or _files("mappings/tests/*.yaml")]
+        runs = [(*each, over) for each in suites for over in (False, True)[: 1 + http]]
+        chosen = lambda name: only is None or only in name  # noqa: E731
+        total = sum(len(examples.chosen(suite, http=over, only=chosen)) for _, suite, over in runs)
+        for file, suite, over in runs:
+            for result in examples.run(suite, http=over, only=chosen):
                 passed, failed = passed + (not result.faults), failed + bool(result.faults)
+                progress.said = f"test: {passed + failed} of {total}"
                 if result.faults or verbose:
                     mark = "FAIL" if result.faults else "ok  "
-                    click.echo(f"{mark} {result.id}  {result.says}   {file}:{result.line} ({result.over})")
-                    click.echo("".join(textwrap.indent(f"{fault}\n", " " * 7) for fault in result.faults), nl=False)
+                    progress.echo(f"{mark} {result.id}  {result.says}   {file}:{result.line} ({result.over})\n")
+                    progress.echo("".join(textwrap.indent(f"{fault}\n", " " * 7) for fault in result.faults))
+    finally:
+        progress.done()
     click.echo(f"{passed} passed, {failed} failed")
     if not passed and not failed:
         raise SpecError("no example was run" + (f": none has {only!r} in its id" if only else ""))
@@ -390,10 +397,10 @@ def _opened(
     found, store = _project(name, shapes)
     clock = project.SystemClock()
     endpoints: dict[str, Any] = {}
-    progress = _Progress()
+    progress = _Progress(f"asking {found.mapping.systems.remote} ...")
 
     def told(flow: Flow, outcome: Outcome) -> None:
-        progress.tick(flow.object)
+        progress.told(flow)
         if seen is not None and (not kinds or outcome.outcome in kinds):
             seen.append((flow, outcome))
 
@@ -411,6 +418,7 @@ def _opened(
                 alive=project.living,
                 ahead=project.prefetch,
                 allowed=project.narrowed(found),
+                begun=progress.begun,
                 told=told,
             ),
         )
@@ -422,18 +430,41 @@ def _opened(
 
 
 class _Progress:
-    """A line on stderr for what takes longer than a second, erased at the end. Only for people: not in a pipe."""
+    """A line on stderr for what takes longer than a second, erased at the end. Only for people: not in a pipe.
 
-    def __init__(self) -> None:
-        self.count, self.began, self.shown = 0, time.monotonic(), 0.0
+    A thread writes it: the longest silence is that of a system which does not answer.
+    """
 
-    def tick(self, name: str) -> None:
+    def __init__(self, said: str, after: float = 1.0) -> None:
+        self.said, self.count, self.after, self.shown = said, 0, after, False
+        self.lock, self.over = threading.Lock(), threading.Event()
+        if sys.stderr.isatty():
+            threading.Thread(target=self._show, name="progress", daemon=True).start()
+
+    def begun(self, flow: Flow) -> None:
+        self.said, self.count = f"{flow.object}: asking {flow.source} ...", 0
+
+    def told(self, flow: Flow) -> None:
         self.count += 1
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - self.began > 1 and now - self.shown > 0.2:
-            self.shown = now
-            click.echo(f"\r{name}: {self.count} records", nl=False, err=True)
+        self.said = f"{flow.object}: {self.count} records"
+
+    def _show(self) -> None:
+        while not self.over.wait(0.2 if self.shown else self.after):
+            with self.lock:
+                self.shown = True
+                click.echo(f"\r\033[K{self.said}", nl=False, err=True)
+
+    def echo(self, text: str) -> None:
+        """On stdout, not behind the line."""
+        with self.lock:
+            self._erase()
+            click.echo(text, nl=False)
 
     def done(self) -> None:
+        self.over.set()
+        with self.lock:
+            self._erase()
+
+    def _erase(self) -> None:
         if self.shown:
             click.echo("\r\033[K", nl=False, err=True)

@@ -21,6 +21,7 @@ from connector.errors import (
     RateLimited,
     StateError,
     Unauthorized,
+    Unreachable,
 )
 from connector.matching import Mapped, mapped
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row
@@ -54,7 +55,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a run ended. read = created + updated + unchanged + skipped + blocked + failed, whatever happened.
+    """How a run ended, and of which system if one was `unreachable`. read = created + updated + unchanged + skipped + blocked + failed, whatever happened.
 
     status: ok, partial (something failed or is blocked), failed (it could not go through), paused, running (by another).
     """
@@ -69,6 +70,7 @@ class Run:
     until: str | None = None
     error: str | None = None
     code: str | None = None
+    unreachable: str | None = None
 
 
 class Paused(Exception):
@@ -160,7 +162,8 @@ class _Work:
             keep = canon.text(canon.parse(self.cursor.watermark) - reach_back(self.flow))
         elif failure and not self.cursor.activated:  # and if the source did not even tell its time, from here
             cursor = replace(self.cursor, activated=canon.text(self.world.clock.now()))
-        notes = [] if failure is None else [_note(failure, run)]
+        note = Note("info" if run.status == "paused" else "error", run.code or "failed", str(failure))
+        notes = [note] if failure else []
         ended = {name: getattr(run, name) for name in ("status", "counts", "calls", "error", "since", "until")}
         self.world.store.finish(self.lease, self.run_id, self.world.clock.now(), ended, notes, cursor, keep)
         return run
@@ -170,7 +173,8 @@ class _Work:
         if failure is not None:
             status = "paused" if isinstance(failure, Paused) else "failed"
         flow, calls = self.flow, self.world.source.calls + self.world.target.calls - self.billed
-        said = (str(failure), _code(failure)) if failure else (None, None)
+        gone = getattr(flow, failure.side) if isinstance(failure, Unreachable) else None
+        said = (str(failure), _code(failure), gone) if failure else (None, None, None)
         return Run(flow.connection, flow.object, flow.direction, status, dict(self.counts), calls, *self.window, *said)
 
     def traverse(self, opened: Pass, cursor: Cursor) -> None:
@@ -293,8 +297,4 @@ def _code(failure: Exception) -> str:
         return "paused"
     if isinstance(failure, (Unauthorized, RateLimited, Drifted)) or not isinstance(failure, EndpointError):
         return getattr(failure, "code", "failed")
-    return f"{getattr(failure, 'side', 'source')}_unavailable"
-
-
-def _note(failure: Exception, run: Run) -> Note:
-    return Note("info" if isinstance(failure, Paused) else "error", run.code or "failed", str(failure))
+    return f"{failure.side}_unavailable"

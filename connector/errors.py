@@ -7,6 +7,7 @@ ConnectorError                  the message is a sentence: what, where, what wou
 ├── LeaseLost                   nobody: another worker took the stream over, this one stops
 └── EndpointError               a system answered, or did not
     ├── Unavailable             nobody: ask again later (5xx, no connection, time-out before anything was applied)
+    │   ├── Unreachable         no connection at all, or 503: it is down, or the address is wrong
     │   ├── Unanswered          the call may or may not have been applied: look before doing it again
     │   └── RateLimited         the system said how long to wait, or that today's calls are used up
     ├── Unauthorized            the admin: sign in again, or grant a right
@@ -40,11 +41,17 @@ class LeaseLost(ConnectorError):
 
 
 class EndpointError(ConnectorError):
-    code = "failed"
+    """`side` of a flow, source or target, is filled in by the engine, which knows whom it asked."""
+
+    code, side = "failed", "source"
 
 
 class Unavailable(EndpointError):
     code = "unavailable"
+
+
+class Unreachable(Unavailable):
+    """Nothing that is asked of the system has an answer, whatever it is asked about."""
 
 
 class Unanswered(Unavailable):

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, NoReturn
 
 from connector import engine, lint, plan, shape, spec
 from connector.endpoints import connect as connect_system
 from connector.engine import Run, World
-from connector.errors import SetupError, SpecError
+from connector.errors import SetupError, SpecError, Unreachable
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
 from connector.source import Source, read
 from connector.state import Store
@@ -126,6 +126,18 @@ def connect(
     return made
 
 
+class Unreached:
+    """Stands for a system that could not be reached: what else needs it ends at once, not after tries of its own."""
+
+    calls = 0
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def __getattr__(self, _name: str) -> NoReturn:
+        raise Unreachable(self.said)
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """One connection with its systems, ready to run."""
@@ -138,6 +150,7 @@ class Runner:
     alive: Callable[[str], bool] = lambda _owner: True
     ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
     allowed: Callable[[Flow], bool] = lambda _flow: True
+    begun: Callable[[Flow], None] = lambda _flow: None
     told: Callable[[Flow, Outcome], None] = lambda _flow, _outcome: None
 
     def flows(self, objects: Iterable[str] | None = None) -> tuple[Flow, ...]:
@@ -164,10 +177,12 @@ class Runner:
             self._paused(named, said)
             return [Run(project.name, name, "", "paused", code="paused", error=said) for name in named]
         runs = [self._closed(name) for name in named if objects is not None and not self.flows([name])]
+        endpoints: dict[str, Any] = dict(self.endpoints)
         for flow in self.flows(objects):
+            self.begun(flow)
             world = World(
-                source=self.endpoints[flow.source],
-                target=self.endpoints[flow.target],
+                source=endpoints[flow.source],
+                target=endpoints[flow.target],
                 store=self.store,
                 clock=self.clock,
                 owner=self.owner,
@@ -176,7 +191,9 @@ class Runner:
                 allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
                 told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
             )
-            runs.append(act(flow, world))
+            runs.append(done := act(flow, world))
+            if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):
+                endpoints[gone] = Unreached(f"{done.error} (as for {flow.object}, not tried again)")
         return runs
 
     def _closed(self, name: str) -> Run:

@@ -268,10 +268,10 @@ CASES = {
         lambda site: site.change("sqlite:///hatch.db", "postgresql://me:hunter2@127.0.0.1:9/x"), RUN, 2, ["holds a password", "write ${env:NAME}"]
     ),
     # the org
-    "unreachable": (lambda site: site.change(site.url, "http://127.0.0.1:9"), RUN, 2, ["source_unavailable: no connection to 127.0.0.1:9: Connection refused", "is the address right", "target_unavailable"]),
+    "unreachable": (lambda site: site.change(site.url, "http://127.0.0.1:9"), RUN, 2, ["source_unavailable: no connection to 127.0.0.1:9: Connection refused", "is the address right", "target_unavailable", "(as for opportunity, not tried again)"]),
     "wrong client secret": (lambda site: site.environ.update(I360_CLIENT_SECRET="no"), RUN, 2, ["not_authenticated", "client id or secret", "check the connection's secrets"]),
     "tokens revoked": (ran(lambda site: site.org.revoke_tokens()), RUN, 0, ["opportunity pull ok 2 updated"]),
-    "always 503": (lambda site: site.org.fault(status=503, times=None), RUN, 2, ["source_unavailable", "503", "not available at the moment"]),
+    "always 503": (lambda site: site.org.fault(status=503, times=None), RUN, 2, ["source_unavailable", "503", "not available at the moment", "(as for opportunity, not tried again)"]),
     "the day's calls are used up": (lambda site: site.org.fault(status=403, times=None), RUN, 2, ["rate_limited", "24 hours are used up", "calls work again"]),
     "the day's calls end midway": (lambda site: site.serve(api_limit=2), RUN, 2, ["rate_limited", "24 hours are used up"]),
     "a mapped field is gone": (

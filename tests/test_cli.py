@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
 import re
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -477,20 +481,40 @@ class Terminal:
         pass
 
 
-@pytest.mark.parametrize("tty", [True, False])
-def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, tty: bool) -> None:
-    now = [0.0]
-    stderr = Terminal(tty=tty)
-    monkeypatch.setattr("connector.cli.time.monotonic", lambda: now[0])
+@pytest.mark.parametrize(("tty", "after"), [(True, 0.0), (True, 60.0), (False, 0.0)])
+def test_progress_is_for_terminals_and_for_what_takes_long(
+    monkeypatch: pytest.MonkeyPatch, tty: bool, after: float
+) -> None:
+    stderr, shows = Terminal(tty=tty), tty and not after
     monkeypatch.setattr("sys.stderr", stderr)
-    progress = _Progress()
-    for second in (0.5, 0.9, 1.5, 1.6, 2.0):
-        now[0] = second
-        progress.tick("opportunity")
+    progress = _Progress("asking i360 ...", after)
+    while shows and not stderr.text:
+        sleep(0.01)
     progress.done()
-    assert ("\ropportunity: 3 records" in stderr.text) == tty
-    assert stderr.text.count("records") == (2 if tty else 0)
-    assert stderr.text.endswith("\r\033[K") == tty
+    assert stderr.text.startswith("\r\033[Kasking i360 ...") == shows
+    assert stderr.text.endswith("\r\033[K") == shows
+    assert bool(stderr.text) == shows
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["test", str(spec.shipped() / "tests" / "i360_classic.yaml")], r"test: \d+ of \d+"),
+        (["run", "acme"], r"opportunity: asking i360 \.\.\."),
+    ],
+)
+def test_a_terminal_is_told_what_takes_long(site: Site, words: list[str], said: str) -> None:
+    site.file.write_text(re.sub(r"http://[0-9.:]+", "http://127.0.0.1:9", site.file.read_text("utf-8")), "utf-8")
+    terminal, other = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "connector", *words], cwd=site.folder, stdout=subprocess.PIPE, stderr=other
+    ) as command:
+        os.close(other)
+        seen = ""
+        while not re.search(rf"\r\033\[K{said}", seen):
+            seen += os.read(terminal, 1000).decode()
+        command.send_signal(signal.SIGINT)
+    os.close(terminal)
 
 
 def test_output_to_a_closed_pipe_is_no_error(site: Site) -> None:

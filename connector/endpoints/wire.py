@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import httpcore
 import httpx
 
-from connector.errors import EndpointError, RateLimited, Rejected, SetupError, Unanswered, Unavailable
+from connector.errors import EndpointError, RateLimited, Rejected, SetupError, Unanswered, Unavailable, Unreachable
 from connector.model import Clock
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Reply:
         if self.status == 429 or (self.status == 503 and "retry-after" in self.headers):
             return RateLimited(f"{text}: too many calls at the moment", self._wait())
         if self.status in _NOT_NOW or (self.status >= 500 and self.safe):
-            return Unavailable(f"{text}: not available at the moment")
+            return (Unreachable if self.status == 503 else Unavailable)(f"{text}: not available at the moment")
         return Unanswered(f"{text}: it may or may not have applied the call") if self.status >= 500 else None
 
     def _wait(self) -> float:
@@ -136,7 +136,7 @@ class Wire:
                 response.close()
         except _NOT_SENT as error:
             said = f"no connection to {url.netloc.decode()}: {_reason(error)}; is the address right, and the system up?"
-            raise Unavailable(said) from None
+            raise Unreachable(said) from None
         except (httpx.HTTPError, zlib.error) as error:
             kind: type[EndpointError] = Unavailable if safe else Unanswered
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None

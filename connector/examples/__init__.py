@@ -23,7 +23,7 @@ from connector.examples.watched import Clock, WatchedStore
 from connector.model import Flow, Row, Skip, Why
 from connector.values import ABSENT, Problem, compile_value
 
-__all__ = ["Result", "Suite", "WatchedStore", "faults", "load", "run"]
+__all__ = ["Result", "Suite", "WatchedStore", "chosen", "faults", "load", "run"]
 
 MOST_KILLS = 400
 """A run that has more I/O points than this does not end."""
@@ -43,11 +43,16 @@ class Result:
 def run(suite: Suite, *, http: bool = False, only: Callable[[str], bool] = lambda _id: True) -> Iterator[Result]:
     """Every example in order; over HTTP only those that a real org can hold."""
     with closing(WatchedStore()) as store:
-        for index, example in enumerate(suite.tree["examples"]):
-            if only(example["id"]) and not (http and not _over_http(example)):
-                line = suite.source.span(("examples", index)).line
-                found = tuple(faults(suite, example, store, http=http))
-                yield Result(example["id"], example["says"], line, found, "http" if http else "memory")
+        for index, example in chosen(suite, http=http, only=only):
+            line = suite.source.span(("examples", index)).line
+            found = tuple(faults(suite, example, store, http=http))
+            yield Result(example["id"], example["says"], line, found, "http" if http else "memory")
+
+
+def chosen(suite: Suite, *, http: bool, only: Callable[[str], bool]) -> list[tuple[int, Any]]:
+    """The examples that `run` takes, with their places."""
+    listed = enumerate(suite.tree["examples"])
+    return [(n, one) for n, one in listed if only(one["id"]) and (not http or _over_http(one))]
 
 
 def _over_http(example: Any) -> bool:

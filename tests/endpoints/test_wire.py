@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from connector.endpoints.wire import Reply, Wire, patiently
-from connector.errors import EndpointError, RateLimited, SetupError, Unanswered, Unavailable
+from connector.errors import EndpointError, RateLimited, SetupError, Unanswered, Unavailable, Unreachable
 
 
 class Still:
@@ -302,7 +302,7 @@ def test_the_deadline_is_for_the_whole_call(kind):
         (503, {"Retry-After": "7"}, RateLimited, RateLimited),
         (500, {}, Unavailable, Unanswered),
         (502, {}, Unavailable, Unanswered),
-        (503, {}, Unavailable, Unanswered),
+        (503, {}, Unreachable, Unanswered),
     ],
 )
 def test_a_busy_server_is_unavailable_and_only_5xx_leaves_a_write_open(status, headers, read, write):
