@@ -345,6 +345,7 @@ def test_nothing_is_lost_by_it(site, name):
     site.change(re.search(r"http://[\d.:]+", file)[0], "here")
     site.url = "here"
     site.serve()
+    site.org.faults.waiting.clear()
     _, said = site.connector("log", "acme", "--failed")
     assert "error" in said
     code, said = site.connector("run", "acme")
