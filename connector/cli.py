@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from connector import __version__
+from connector.auth import auth
 from connector.errors import ConnectorError, SpecError
 
 if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
@@ -209,6 +210,9 @@ def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -
     return int(bool(failed))
 
 
+main.add_command(auth)
+
+
 @main.command()
 @named
 @click.argument("objects", nargs=-1, required=True)
@@ -292,13 +296,13 @@ def preview(connection: str, objects: tuple[str, ...], all_: bool, json_: bool) 
 @as_json
 def status(connection: str | None, json_: bool) -> None:
     """Show each object's direction, latest and next run."""
-    from connector import report, status  # noqa: PLC0415
+    from connector import project, report, status  # noqa: PLC0415
 
     names = [connection] if connection else [str(file) for file in _files("connections/*.yaml")]
     rows = []
     for name in names:
-        project, store = _project(name)
-        rows += status.rows(project, store)
+        found, store = project.opened(name)
+        rows += status.rows(found, store)
         store.close()
     heads = [name.replace("_", " ").upper() for name in rows[0]]
     click.echo(
@@ -317,11 +321,11 @@ def log(connection: str, record: str | None, failed: bool, limit: int, json_: bo
 
     Newest first, with what the runs had to say.
     """
-    from connector import report  # noqa: PLC0415
+    from connector import project, report  # noqa: PLC0415
 
-    project, store = _project(connection)
-    outcomes = store.outcomes(project.name, record=record, failed=failed, limit=limit)
-    notes = store.notes(project.name, record=record, limit=limit)
+    found, store = project.opened(connection)
+    outcomes = store.outcomes(found.name, record=record, failed=failed, limit=limit)
+    notes = store.notes(found.name, record=record, limit=limit)
     notes = [note for note in notes if note["level"] == "error"] if failed else notes
     store.close()
     click.echo(report.as_json({"outcomes": outcomes, "log": notes}) if json_ else report.log(notes, outcomes))
@@ -376,14 +380,6 @@ def _sandbox() -> click.Command:
 # ---- what the verbs share ----------------------------------------------------------------------------------
 
 
-def _project(name: str, shapes: Mapping[str, Shape] | None = None) -> tuple[Project, Store]:
-    from connector import project  # noqa: PLC0415
-    from connector.state import Store  # noqa: PLC0415
-
-    found = project.load(project.locate(name, Path()), shapes)
-    return found, Store(os.environ.get("CONNECTOR_STATE") or f"sqlite:///{found.root / '.connector' / 'state.db'}")
-
-
 @contextmanager
 def _opened(
     name: str,
@@ -394,7 +390,7 @@ def _opened(
     """A connection, ready to run. Outcomes of these kinds (none: of all) are added to `seen` as they come."""
     from connector import project  # noqa: PLC0415
 
-    found, store = _project(name, shapes)
+    found, store = project.opened(name, shapes)
     clock = project.SystemClock()
     endpoints: dict[str, Any] = {}
     progress = _Progress(f"asking {found.mapping.systems.remote} ...")

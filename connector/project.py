@@ -24,6 +24,7 @@ from connector.errors import SetupError, SpecError, Unreachable
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
 from connector.source import Source, read
 from connector.state import Store
+from connector.vault import Vault
 
 
 class SystemClock:
@@ -89,6 +90,12 @@ def load(file: Path, shapes: Mapping[str, Shape] | None = None) -> Project:
     return Project(file, root, mapping, connection, shapes)
 
 
+def opened(name: str, shapes: Mapping[str, Shape] | None = None) -> tuple[Project, Store]:
+    """The connection of this folder that is called `name`, and its store."""
+    found = load(locate(name, Path()), shapes)
+    return found, Store(os.environ.get("CONNECTOR_STATE") or f"sqlite:///{found.root / '.connector' / 'state.db'}")
+
+
 def refused(findings: Iterable[lint.Finding], sources: Sequence[Source]) -> None:
     """Raises SpecError for what lint calls an error: the same findings, the same words."""
     errors = [finding for finding in findings if finding.level == "error"]
@@ -122,8 +129,14 @@ def connect(
         url = settings.get("url", "")
         if url.startswith("sqlite:///") and not url.startswith(("sqlite:////", "sqlite:///:memory:")):
             settings["url"] = f"sqlite:///{(project.root / url.removeprefix('sqlite:///')).resolve()}"
-        made[name] = connect_system(name, settings, clock, store.cache(f"{project.name}/{name}"))
+        safe = vault(project, store, clock, name, environ)
+        made[name] = connect_system(name, settings, clock, store.cache(f"{project.name}/{name}"), safe)
     return made
+
+
+def vault(project: Project, store: Store, clock: Clock, name: str, environ: Mapping[str, str] = os.environ) -> Vault:
+    """Where the tokens of a system are kept. The key is asked for when there is something to keep or to read."""
+    return Vault(store.cache(f"{project.name}/{name}"), project.name, name, clock, environ)
 
 
 class Unreached:
@@ -294,4 +307,5 @@ def prefetch(pages: Iterator[Page]) -> Iterator[Page]:
         thread.join(timeout=1)  # a call under way may take minutes; nobody waits for its page any more
 
 
-__all__ = ["Project", "Runner", "SystemClock", "connect", "living", "load", "locate", "narrowed", "prefetch", "worker"]
+__all__ = ["Project", "Runner", "SystemClock", "connect", "living", "load", "locate", "narrowed"]
+__all__ += ["opened", "prefetch", "vault", "worker"]

@@ -73,7 +73,8 @@ def _page(defs: Any) -> Iterator[str]:
     yield from _table(("filter", "gives"), ((f"`{name}`", it.__doc__ or "") for name, it in sorted(FILTERS.items())))
     yield from _section(defs, "## Connection", "connection", "connection_object", "schedule")
     yield _yaml(defs["connection"]["examples"][0])
-    yield from _section(defs, "### Systems", "system", "salesforce_system", "auth", "sql_system")
+    grants = defs["auth"]["properties"]["grant"]["enum"]
+    yield from _section(defs, "### Systems", "system", "salesforce_system", "auth", *grants, "sql_system")
     parts = (f"example_{part}" for part in ("given", "fault", "step", "expect", "write"))
     yield from _section(defs, "## Examples", "examples", "example", *parts)
     yield _yaml(defs["examples"]["examples"][0])

@@ -12,21 +12,24 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import pytest
 
 from connector import __version__, engine, errors, plan, shape, source, spec, state
+from connector.auth import auth
 from connector.cli import main
 from connector.endpoints import connect
 from connector.lint import check_source
 from connector.sandbox import Org, serve
 from connector.sandbox.cli import sandbox
+from connector.sandbox.oauth.assertion import public_key
 from connector.state import Store
 
 ROOT = Path(__file__).parent.parent
@@ -149,7 +152,7 @@ def test_every_command_shown_exists(where, command):
 
 
 def options() -> list[tuple[str, str]]:
-    below = {f"sandbox {name}": verb for name, verb in sandbox.commands.items()}
+    below = {f"{group.name} {name}": verb for group in (auth, sandbox) for name, verb in group.commands.items()}
     return [
         (name, max(option.opts, key=len))
         for name, verb in {**VERBS, **below}.items()
@@ -386,6 +389,46 @@ def test_the_tutorial_runs_as_it_is_printed(tmp_path):
         shell.close()
 
 
+SIGNIN = "docs/signin.md"
+
+
+def test_the_page_about_signing_in_runs_as_it_is_printed(tmp_path):
+    """The org stands where the page says https://acme.my.salesforce.com; the person is the one who opens what is printed."""
+    there, port = "https://acme.my.salesforce.com", _free()
+    describes = [json.loads(file.read_text("utf-8")) for file in sorted((ROOT / "mappings/shapes").glob("*.json"))]
+    app = {
+        "secret": "secret-of-acme",
+        "callbacks": [f"http://localhost:{port}/OauthRedirect"],
+        "pkce": True,
+        "rotate": True,
+    }
+    org = Org(describes, clients={"app-of-acme": app}, users=[{"username": "sync@acme.example.com"}])
+    org.consent("allow")
+    shell, file = Shell(tmp_path, port), tmp_path / "connections" / "acme.yaml"
+    file.parent.mkdir()
+    with serve(org) as url:
+        for block in (block for block in blocks("yaml", "console") if block.page == SIGNIN):
+            text = block.text.replace(there, url).replace("1717", str(port))
+            if text.startswith("connection: acme\n"):
+                file.write_text(text, "utf-8")
+            elif text.startswith("auth: "):
+                file.write_text(re.sub(r"    auth:(.|\n)*", f"    {text}", file.read_text("utf-8")), "utf-8")
+            for command, printed in steps(text.replace("~", str(tmp_path))):
+                got = shell.type(command, opens=_allow if "auth login" in command else None)
+                got, shown = (re.sub(" {2,}", "  ", each) for each in (got, printed))
+                assert re.fullmatch(pattern(shown), got + "\n" * (not got.endswith("\n"))), f"$ {command}\n{got}"
+                if "openssl" in command:
+                    key = public_key((tmp_path / "acme.crt").read_text())
+                    org.sessions.clients["app-of-acme"] = replace(org.sessions.clients["app-of-acme"], key=key)
+    org.close()
+
+
+def _allow(line: str) -> None:
+    """Where a line is the address of a page: opens it, and goes where it leads."""
+    if line.startswith("http"):
+        httpx.get(httpx.get(line.strip()).headers["location"].replace("localhost", "127.0.0.1"))
+
+
 def _free() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -405,7 +448,7 @@ class Shell:
     def save(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text.replace("21600", str(self.port)), encoding="utf-8")
 
-    def type(self, command: str) -> str:
+    def type(self, command: str, opens: Callable[[str], None] | None = None) -> str:
         words = shlex.split(command)
         if words[0] == "cd":
             self.folder = self.folder / words[1]
@@ -417,6 +460,16 @@ class Shell:
             return self.serve([*words, "--port", str(self.port)])
         if command.startswith("connector sandbox"):
             command += f" --url http://127.0.0.1:{self.port}"
+        if opens:
+            shown = []
+            words = {"cwd": self.folder, "env": {**self.environment, "PYTHONUNBUFFERED": "1"}, "text": True}
+            with subprocess.Popen(
+                command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **words
+            ) as run:
+                for line in run.stdout:
+                    shown.append(line)
+                    opens(line)
+            return "".join(shown)
         done = subprocess.run(
             command,
             shell=True,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, MutableMapping
 
 import sqlalchemy as sa
 
-from connector.state.database import Database
+from connector.state.database import Database, insert
 from connector.state.tables import remembered
 
 
@@ -28,6 +28,16 @@ class Cache(MutableMapping[str, str]):
     def __delitem__(self, key: str) -> None:
         with self.store.writing() as tx:
             tx.execute(sa.delete(remembered).where(self.here & (remembered.c.key == key)))
+
+    def swap(self, key: str, old: str | None, new: str) -> bool:
+        """Put `new` where `old` still stands (None: nothing does). Of several workers that try, one succeeds."""
+        with self.store.writing() as tx:
+            if old is not None:
+                here = self.here & (remembered.c.key == key) & (remembered.c.value == old)
+                return bool(tx.execute(sa.update(remembered).where(here).values(value=new)).rowcount)
+            row = {"scope": self.scope, "key": key, "value": new}
+            into = insert(tx, remembered).on_conflict_do_nothing().returning(remembered.c.key)
+            return tx.execute(into, row).first() is not None
 
     def __iter__(self) -> Iterator[str]:
         with self.store.reading() as conn:

@@ -110,17 +110,22 @@ class Database:
     def upsert(self, tx: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        insert: Any = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table)
+        into = insert(tx, table)
         unique = next((c for c in table.constraints if isinstance(c, sa.UniqueConstraint)), table.primary_key)
         keys = [column.name for column in unique.columns]
-        rest = {name: insert.excluded[name] for name in rows[0] if name not in keys}
-        statement = insert.on_conflict_do_update(index_elements=keys, set_=rest)
+        rest = {name: into.excluded[name] for name in rows[0] if name not in keys}
+        statement = into.on_conflict_do_update(index_elements=keys, set_=rest)
         # Sorted, so that two writers lock rows in one order.
         tx.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))
 
     def _all(self, asked: sa.Select[Any]) -> list[Any]:
         with self.reading() as conn:
             return list(conn.execute(asked))
+
+
+def insert(tx: sa.Connection, table: sa.Table) -> Any:
+    """Both know ON CONFLICT, each by a name of its own."""
+    return (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 _REMEDIES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -189,7 +189,7 @@ class Store(Database):
         with self.writing() as tx:
             tx.execute(sa.insert(note), [row(note, one, **owned) for one in notes])
 
-    def cache(self, scope: str) -> MutableMapping[str, str]:
+    def cache(self, scope: str) -> Cache:
         """Text that an endpoint wants to find again in the next process (describes, with when they changed)."""
         return Cache(self, scope)
 

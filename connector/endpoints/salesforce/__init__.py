@@ -19,10 +19,12 @@ from connector import canon
 from connector.endpoints.forms import FORMS, list_below, rounds
 from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.session import LostPlace, Part, Session, refusal
+from connector.endpoints.salesforce.signin import app
 from connector.endpoints.wire import NOT_MODIFIED, Transport, patiently
-from connector.errors import Drifted, EndpointError, RateLimited, Rejected, SetupError, Unanswered, Unavailable
+from connector.errors import Drifted, EndpointError, RateLimited, Rejected, Unanswered, Unavailable
 from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Written
 from connector.shape import dump, shape_of
+from connector.vault import Vault
 
 QUERIES, SUBREQUESTS, RECORDS = 5, 25, 200
 """The most that one composite call takes of queries and altogether, and one collection."""
@@ -32,7 +34,7 @@ _UNREAD = {"JSON_PARSER_ERROR", "MALFORMED_ID", "INVALID_ID_FIELD", "INVALID_VAL
 
 
 class Salesforce:
-    """`settings`: login, auth (grant, client_id, client_secret), version. `cache` keeps describes from run to run."""
+    """`settings`: login, auth, version. `cache` keeps describes from run to run, `vault` what a person has allowed."""
 
     settle = 10.0
 
@@ -43,16 +45,12 @@ class Salesforce:
         *,
         clock: Clock,
         cache: MutableMapping[str, str] | None = None,
+        vault: Vault | None = None,
         transport: Transport | None = None,
     ) -> None:
-        login, auth = str(settings.get("login") or ""), settings.get("auth") or {}
-        form = {key: str(auth.get(key) or "") for key in ("client_id", "client_secret")}
-        if auth.get("grant") != "client_credentials" or not all((login, *form.values())):
-            right = "login, and auth with grant client_credentials, client_id and client_secret, none of them empty"
-            raise SetupError(f"system {name}: say where and how to sign in: {right}")
         version = str(settings.get("version", "66.0"))
-        form["grant_type"] = auth["grant"]
-        self._clock, self._session = clock, Session(login, form, version, clock=clock, transport=transport)
+        self._clock = clock
+        self._session = Session(app(name, settings), version, clock=clock, vault=vault, transport=transport)
         self._cache: MutableMapping[str, str] = {} if cache is None else cache
         self._prefix = f"describe {self._session.host} {version} "
         self._shapes: dict[str, Shape] = {}

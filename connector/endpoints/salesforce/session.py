@@ -10,9 +10,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from connector.endpoints.wire import Reply, Transport, Wire, loopback, patiently
+from connector.endpoints.salesforce.signin import App, SignIn, trusted
+from connector.endpoints.wire import Reply, Transport, Wire, patiently
 from connector.errors import Drifted, EndpointError, RateLimited, Rejected, Unanswered, Unauthorized, Unavailable
 from connector.model import Clock
+from connector.vault import Vault
 
 
 class LostPlace(EndpointError):
@@ -32,7 +34,6 @@ CODES: dict[str, type[EndpointError]] = {
 
 _FINAL = (b"This session is not valid for use with the REST API", b"Connected app is not attached to Agent")
 """401 bodies that a new token does not cure: signing in again for them would go on for ever."""
-_HOSTS = (".my.salesforce.com", ".salesforce.com", ".force.com")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,12 @@ def refusal(where: str, body: Any) -> EndpointError | None:
 
 class Session:
     def __init__(
-        self, login: str, form: Mapping[str, str], version: str, *, clock: Clock, transport: Transport | None = None
+        self, app: App, version: str, *, clock: Clock, vault: Vault | None = None, transport: Transport | None = None
     ) -> None:
         self.base, self.calls = f"/services/data/v{version}", 0
-        self._form, self._clock, self._transport = form, clock, transport
-        self._login = self._wire = Wire(login, transport=transport)
+        self._clock, self._transport = clock, transport
+        self._login = self._wire = Wire(app.login, transport=transport)
+        self._signin = SignIn(app, self._login, clock, vault)
         self.host = self._login.origin.host
         self._token: str | None = None
         self._lock = threading.Lock()
@@ -170,34 +172,10 @@ class Session:
         with self._lock:
             if self._token is None or self._token == stale:
                 self._token = None
-                self._wire, self._token = self._sign_in()
+                self._wire, self._token = self._sign_in(stale)
             return self._wire, self._token
 
-    def _sign_in(self) -> tuple[Wire, str]:
-        reply = self._login.send("POST", "/services/oauth2/token", form=self._form, safe=True)
-        if busy := reply.busy():
-            raise busy
-        body = reply.json()
-        if not isinstance(body, dict):
-            raise reply.odd("with something that is not a token")
-        if reply.status >= 400:
-            said = f"{body.get('error')}: {body.get('error_description')}"
-            why = brief(said.replace(self._form["client_secret"], "***"))
-            if body.get("error") == "rate_limit_exceeded":
-                raise Unavailable(f"{self.host} does not sign in any more clients at the moment ({why})")
-            raise Unauthorized(f"{self.host} refused the client id or secret ({why}); check the connection's secrets")
-        token, instance = body.get("access_token"), body.get("instance_url")
-        if not (isinstance(token, str) and isinstance(instance, str) and token and instance):
-            raise reply.odd("without a token and the address to use it at")
-        return self._instance(instance), token
-
-    def _instance(self, address: str) -> Wire:
-        """Where the token may go: the login host itself, a host of Salesforce's, or this machine if we signed in there."""
-        wire = Wire(address if "://" in address else f"https://{address}", transport=self._transport)
-        for known in (self._login, self._wire):
-            if wire.origin == known.origin:
-                return known
-        host = wire.origin.host
-        if host.endswith(_HOSTS) or (loopback(host) and loopback(self.host)):
-            return wire
-        raise Unauthorized(f"{self.host} sends calls on to {brief(host)}, not Salesforce's: the token was not used")
+    def _sign_in(self, stale: str | None) -> tuple[Wire, str]:
+        grant = self._signin.grant(stale)
+        wire = trusted(self._login, grant.instance, self._transport)
+        return next((known for known in (self._login, self._wire) if known.origin == wire.origin), wire), grant.access
