@@ -84,6 +84,19 @@ def test_every_step_and_every_fault_has_an_example() -> None:
     assert {fault["system"] for fault in faults} == {"home", "remote"}
 
 
+def test_a_write_that_is_missing_says_what_became_of_its_record_and_the_line_of_the_rule(wrong: list[Result]) -> None:
+    lines = MAPPING.read_text("utf-8").splitlines()
+    note, task = next(result.faults for result in wrong if result.id == "writes, skipped")
+    found = re.findall(r"(\S+) \([^()]*i360_classic\.yaml:(\d+)\)", f"{note}\n{task}")
+    assert [word for word, _ in found] == ["note", "ParentId", "task"]
+    assert "was skipped (no_parent: ParentId needs note.external_contact_id" in note
+    assert "no record triggered task" in task
+    told = [lines[int(number) - 1].strip() for _, number in found]
+    assert told[0] == "triggers: [{changed: note}]"
+    assert told[1].startswith("ParentId: {required")
+    assert told[2] == "triggers: [{changed: task}]"
+
+
 def test_a_wrong_value_says_the_line_of_the_choice_that_won(wrong: list[Result]) -> None:
     """The line that is named is the line in the file, and the choice is counted as it stands there."""
     lines = MAPPING.read_text("utf-8").splitlines()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from connector import canon, plan, schedule
-from connector.examples.compare import Difference, differing, origin, short, table, unwanted
+from connector.examples.compare import Difference, differing, origin, rule, short, shown, table, unwanted
 from connector.examples.play import Play, id_of
 from connector.examples.suite import VERBS
 from connector.model import Change, Skip, Why
@@ -40,12 +40,30 @@ def writes(play: Play, expected: list[Any]) -> Iterator[str]:
         alike = [one for one in left if one[1].object == named and want.get("system", one[0]) == one[0]]
         near = min(alike, key=lambda one: len(list(_write_differs(play, want, one))), default=None)
         if near is None:
-            yield f"expected to {verb} {named} {short(want.get('fields', {}))}: it was not written"
+            said = f"expected to {verb} {named} {short(want.get('fields', {}))}: it was not written"
+            yield "\n  ".join(dict.fromkeys((said, *became(play, named))))
             continue
         left.remove(near)
         told = table(_write_differs(play, want, near), partial(came_from, play, *near))
         yield f"{verb} {named}:\n{_indented(told)}"
-    yield from (f"not expected: {change.verb} {change.object} {short(change.values)}" for _, change in left)
+    for _, change in left:
+        said = f"not expected: {change.verb} {change.object} {short(change.values)}"
+        yield "\n  ".join(dict.fromkeys((said, *became(play, change.object, str(change.id)))))
+
+
+def became(play: Play, table: str, target: str | None = None) -> Iterator[str]:
+    """Of each record that is written to a table, or to one row of it: what became of it, and by which rule."""
+    mapping = play.suite.mapping_source
+    for name in (name for name, rules in play.project.mapping.objects.items() if rules.write == table):
+        said = [one for made, one in play.outcomes if made == name and target in (None, one.target)]
+        for one in said:
+            read = [trigger.changed for trigger in play.project.mapping.objects[name].triggers].index(one.read)
+            trigger = shown(mapping, ("objects", name, "triggers", read))
+            decided = rule(mapping, name, one.field or "") or ("objects", name, "match")
+            why = f" ({one.reason}: {one.message})" if one.reason else ""
+            yield f"{one.record}, changed: {one.read} ({trigger}), was {one.outcome}{why} by {decided[-1]} ({shown(mapping, decided, key=True)})"
+        if not said and target is None:
+            yield f"no record triggered {name} ({shown(mapping, ('objects', name, 'triggers'), key=True)})"
 
 
 def _write_differs(play: Play, want: Mapping[str, Any], one: Write) -> Iterator[Difference]:

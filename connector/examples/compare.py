@@ -90,7 +90,7 @@ def origin(mapping: Source, name: str, why: Why, path: str) -> str:
 
     `why` tells how the record came about; of another record it may be empty, then it is the place alone.
     """
-    at = _rule(mapping, name, path)
+    at = rule(mapping, name, path)
     if at is None:
         return ""
     field = ".".join(str(step) for step in at[3::2])
@@ -103,7 +103,7 @@ def origin(mapping: Source, name: str, why: Why, path: str) -> str:
     return f"came from {field} ({place})" + (f": {missing}" if missing else "")
 
 
-def _rule(mapping: Source, name: str, path: str) -> At | None:
+def rule(mapping: Source, name: str, path: str) -> At | None:
     """The longest part of a path that has a rule of its own."""
     at: At = ("objects", name)
     for step in re.sub(r"\[\d+\]", "", path).split("."):
