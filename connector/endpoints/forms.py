@@ -41,12 +41,12 @@ def list_below(shape: Shape | None, child: Query, on: Mapping[str, str]) -> str 
     return None
 
 
-def rounds(changes: Sequence[Change]) -> list[dict[int, Change]]:
-    """Changes by their place, creates apart from the others, and none of a row twice: one round after the other."""
+def rounds(changes: Sequence[Change], *, apart: bool = True) -> list[dict[int, Change]]:
+    """Changes by their place, none of a row twice, creates `apart` from the others: one round after the other."""
     seen, made = Counter[str](), dict[tuple[int, bool], dict[int, Change]]()
     for at, change in enumerate(changes):
         known = change.id or ""
-        made.setdefault((seen[known], change.verb != "create"), {})[at] = change
+        made.setdefault((seen[known], apart and change.verb != "create"), {})[at] = change
         seen[known] += bool(known)
     return [made[number] for number in sorted(made)]
 

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -28,11 +28,13 @@ from connector.model import Clock
 T = TypeVar("T")
 Texts = Mapping[str, str]
 Transport = httpx.BaseTransport
+Content = Callable[[], Iterator[bytes]]
+"""A body in pieces, from the beginning each time it is asked for."""
 NOT_MODIFIED = 304
 LONGEST = 60.0
 """Seconds that are waited within a call; whoever is told to wait longer says so to the caller."""
-_NOT_NOW = {406, 420}
-"""Besides 429 and 5xx: how Salesforce's edge says that it could not serve the call. Nothing was applied."""
+NOT_NOW = {406, 420, 429}
+"""Besides 5xx: how a system, or Salesforce's edge, says that it could not serve the call. Nothing was applied."""
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 for _name in ("httpx", "httpcore"):  # their lines show addresses with query strings
@@ -64,7 +66,7 @@ class Reply:
         text = f"{self.asked} answered {self.status}{why and f' ({why})'}"
         if self.status == 429 or (self.status == 503 and "retry-after" in self.headers):
             return RateLimited(f"{text}: too many calls at the moment", self._wait())
-        if self.status in _NOT_NOW or (self.status >= 500 and self.safe):
+        if self.status in NOT_NOW or (self.status >= 500 and self.safe):
             return (Unreachable if self.status == 503 else Unavailable)(f"{text}: not available at the moment")
         return Unanswered(f"{text}: it may or may not have applied the call") if self.status >= 500 else None
 
@@ -115,19 +117,23 @@ class Wire:
         headers: Texts | None = None,
         json: Any = None,
         form: Texts | None = None,
+        content: Content | None = None,
         safe: bool | None = None,
+        deadline: float | None = None,
     ) -> Reply:
         """One attempt. `address` is a path, or absolute at this origin; `safe` defaults to whether it is a GET."""
+        deadline = self._deadline if deadline is None else deadline
         safe = method == "GET" if safe is None else safe
         url = self._pinned(address)
         asked = f"{method} {url.copy_with(query=None, fragment=None)}"
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
-        times = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)}
+        times = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), deadline)}
+        sent: dict[str, Any] = {"content": content()} if content else {"json": json, "data": form}
         try:
-            request = httpx.Request(method, url, headers=headers, json=json, data=form, extensions=times)
+            request = httpx.Request(method, url, headers=headers, extensions=times, **sent)
         except (TypeError, ValueError) as error:
             raise Rejected(f"{asked} cannot carry a value: {error}", "INVALID_VALUE") from None
-        self._network.until = time.monotonic() + self._deadline
+        self._network.until = time.monotonic() + deadline
         try:
             response = self._transport.handle_request(request)
             try:

@@ -23,11 +23,10 @@ from connector.errors import (
     Rejected,
     SetupError,
     SpecError,
-    Unanswered,
     Unauthorized,
     Unavailable,
 )
-from connector.model import Change, Column, Keys, Query, Where, Window
+from connector.model import Keys, Query, Where, Window
 from connector.sandbox import Org, serve
 from connector.shape import load
 
@@ -244,7 +243,7 @@ def test_a_sign_in_that_is_not_answered_properly_is_tried_again_and_then_unavail
 )
 def test_the_token_goes_only_to_salesforce_or_back_to_where_it_came_from(login, instance, used):
     with scripted(composite(rows()), login=login, token=lambda: token(instance_url=instance)) as adapter:
-        adapter._checked.add(PROSPECT)
+        adapter._describes.checked.add(PROSPECT)
         if used:
             ask(adapter)
             assert adapter.script.requests[-1].url.host == httpx.URL(instance).host or "://" not in instance
@@ -295,7 +294,7 @@ def test_threads_that_find_the_token_expired_sign_in_once():
 
     signed = []
     with scripted() as adapter:
-        adapter._checked.add(PROSPECT)
+        adapter._describes.checked.add(PROSPECT)
         adapter._session._login._transport.handler = answer
         ask(adapter)
         live[0] = "new"
@@ -644,7 +643,9 @@ def test_a_steady_poll_is_one_call_with_its_describes_revalidated_in_it():
 def test_a_poll_asks_for_describes_only_if_they_changed():
     with scripted(composite((304, None), rows())) as adapter:
         kept = f"describe acme.my.salesforce.com 66.0 {PROSPECT}"
-        adapter._cache[kept] = json.dumps({"modified": "Mon, 02 Mar 2026 08:00:00 GMT", "describe": DESCRIBED})
+        adapter._describes._cache[kept] = json.dumps(
+            {"modified": "Mon, 02 Mar 2026 08:00:00 GMT", "describe": DESCRIBED}
+        )
         ask(adapter, Query(PROSPECT, window=CHANGED))
         described, asked = json.loads(adapter.script.requests[-1].content)["compositeRequest"]
         assert described["url"] == f"/services/data/v66.0/sobjects/{PROSPECT}/describe"
@@ -827,7 +828,7 @@ def test_a_query_that_fails_is_never_no_record(code):
     failing = (400, [{"errorCode": code, "message": "no"}])
     again = [composite(failing, rows())] * 5
     with scripted(*again) as adapter:
-        adapter._checked.add(PROSPECT)
+        adapter._describes.checked.add(PROSPECT)
         if PART[code] is Drifted:  # the describe is asked for, to see whether it has changed
             adapter.script.answers.insert(1, composite(DESCRIBED))
         with pytest.raises(PART[code]) as caught:
@@ -920,235 +921,3 @@ def test_many_describes_take_as_many_calls_as_it_goes():
         names = [name for name in SHAPES if name != "Group"]
         assert set(adapter.describe(names * 3)) == set(names)
         assert adapter.calls == 1
-
-
-# ---- writing ---------------------------------------------------------------------------------------------
-
-
-def create(**values):
-    return Change("create", PROSPECT, values)
-
-
-def done(*ids):
-    return httpx.Response(200, json=[{"id": id_, "success": True, "errors": []} for id_ in ids])
-
-
-def not_done(code, message="no", fields=()):
-    return {"success": False, "errors": [{"statusCode": code, "message": message, "fields": list(fields)}]}
-
-
-def test_changes_are_answered_in_their_order():
-    with org_of(*prospects(2)) as (org, adapter):
-        one, two = org.ids
-        changes = [
-            Change("update", PROSPECT, {SURNAME: "Hopper"}, one),
-            create(**{SURNAME: "Curie"}),
-            Change("replace", PROSPECT, {SURNAME: "Noether"}, two),
-            Change("update", PROSPECT, {SURNAME: "Nobody"}, "a01Sb0000009999"),
-        ]
-        first, made, second, nobody = adapter.write(changes)
-        names = {row["Id"]: row[SURNAME] for row in org.rows(PROSPECT)}
-    assert (first.id, second.id, first.error, second.error) == (one, two, None, None)
-    assert names == {one: "Hopper", two: "Noether", made.id: "Curie"}
-    assert isinstance(nobody.error, Rejected)
-    assert nobody.error.reason
-
-
-def test_writes_go_two_hundred_at_a_time():
-    with org_of() as (org, adapter):
-        written = adapter.write([create(**{SURNAME: f"Ada {n}"}) for n in range(401)])
-        assert (org.billed, adapter.calls) == (3, 3)
-        names = {row["Id"]: row[SURNAME] for row in org.rows(PROSPECT)}
-    assert [names[each.id] for each in written] == [f"Ada {n}" for n in range(401)]
-
-
-def test_what_is_sent_is_exact():
-    with scripted(done("a01Sb0000000001"), done("a01Sb0000000001IAA")) as adapter:
-        values = {SURNAME: "Ada", "i360__Staff__r": {"Email__c": "x@example.com"}, EMAIL: None}
-        written = adapter.write([create(**values), Change("update", PROSPECT, {EMAIL: None}, "a01Sb0000000001IAA")])
-        _, post, patch = adapter.script.requests
-        assert (post.method, post.url.path) == ("POST", "/services/data/v66.0/composite/sobjects")
-        assert json.loads(post.content) == {
-            "allOrNone": False,
-            "records": [{"attributes": {"type": PROSPECT}, **values}],
-        }
-        assert patch.method == "PATCH"
-        assert json.loads(patch.content)["records"] == [
-            {"attributes": {"type": PROSPECT}, EMAIL: None, "id": "a01Sb0000000001IAA"}
-        ]
-    assert [each.id for each in written] == ["a01Sb0000000001IAA"] * 2
-
-
-def test_one_row_that_is_refused_does_not_stop_the_others():
-    answer = [
-        not_done("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", ["LastName"]),
-        {"id": "a01Sb0000000001IAA", "success": True, "errors": []},
-    ]
-    with scripted(httpx.Response(200, json=answer)) as adapter:
-        refused_, made = adapter.write([create(), create()])
-    assert made.error is None
-    assert (refused_.error.reason, refused_.error.fields) == ("REQUIRED_FIELD_MISSING", ("LastName",))
-    assert str(refused_.error) == (
-        f"acme.my.salesforce.com refused this {PROSPECT}: REQUIRED_FIELD_MISSING: Required fields are missing: [LastName]"
-    )
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", Rejected),
-        ("DUPLICATES_DETECTED", Rejected),
-        ("INSUFFICIENT_ACCESS_OR_READONLY", Rejected),
-        ("INVALID_FIELD_FOR_INSERT_UPDATE", Rejected),
-        ("INVALID_FIELD", Drifted),
-    ],
-)
-def test_the_code_says_who_can_act(code, kind):
-    with scripted(httpx.Response(200, json=[not_done(code, "<p>a wall</p>" + " of text" * 100)])) as adapter:
-        (written,) = adapter.write([create()])
-    assert type(written.error) is kind
-    assert len(str(written.error)) < 320
-    assert "<p>" not in str(written.error)
-
-
-def test_a_locked_row_alone_is_tried_again():
-    locked = not_done("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
-    made = {"id": "a01Sb0000000001IAA", "success": True, "errors": []}
-    with scripted(httpx.Response(200, json=[made, locked, made]), httpx.Response(200, json=[made])) as adapter:
-        written = adapter.write([create(Name=str(n)) for n in range(3)])
-        (again,) = json.loads(adapter.script.requests[-1].content)["records"]
-        assert again["Name"] == "1"
-        assert len(adapter.clock.waits) == 1
-    assert [each.error for each in written] == [None] * 3
-
-
-def test_a_row_that_stays_locked_is_for_later():
-    locked = httpx.Response(200, json=[not_done("UNABLE_TO_LOCK_ROW"), not_done("STRING_TOO_LONG")])
-    still = httpx.Response(200, json=[not_done("UNABLE_TO_LOCK_ROW")])
-    with scripted(locked, *[still] * 4) as adapter:
-        later, never = adapter.write([create(), create()])
-        assert len(adapter.clock.waits) == 4
-    assert type(later.error) is Unavailable
-    assert type(never.error) is Rejected
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        done("a01Sb0000000001IAA"),
-        done(*["a01Sb0000000001IAA"] * 3),
-        httpx.Response(200, json={}),
-        httpx.Response(200, json=[None, None]),
-        httpx.Response(200, json=[{}, {}]),
-        httpx.Response(200, text="<html>"),
-        httpx.Response(502, text="<html>"),
-        httpx.ReadTimeout("x"),
-        httpx.RemoteProtocolError("x"),
-    ],
-)
-def test_a_batch_whose_answer_is_lost_is_open_row_by_row_and_not_repeated(answer):
-    with scripted(answer) as adapter:
-        written = adapter.write([create(), create()])
-        assert len(adapter.script.requests) == 2
-    assert [(each.id, type(each.error)) for each in written] == [(None, Unanswered)] * 2
-
-
-def test_a_lost_answer_leaves_rows_behind_once():
-    with org_of() as (org, adapter):
-        org.fault(object=PROSPECT, verb="write", status="lost_reply")
-        written = adapter.write([create(**{SURNAME: "Ada"}), create(**{SURNAME: "Grace"})])
-        assert [type(each.error) for each in written] == [Unanswered] * 2
-        assert len(org.rows(PROSPECT)) == 2
-
-
-def test_a_write_that_reached_nobody_is_repeated():
-    with scripted(httpx.ConnectError("x"), httpx.ConnectTimeout("x"), done("a01Sb0000000001IAA")) as adapter:
-        assert adapter.write([create()])[0].error is None
-        assert len(adapter.clock.waits) == 2
-
-
-@pytest.mark.parametrize(
-    ("failing", "kind"),
-    [
-        (refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", 403), RateLimited),
-        (refused("INVALID_FIELD", "No such column 'X'"), Drifted),
-    ],
-)
-def test_a_call_that_fails_as_a_whole_is_raised_only_while_nothing_is_written(failing, kind):
-    with scripted(failing) as adapter, pytest.raises(kind):
-        adapter.write([create()])
-    with scripted(done(*[f"a01Sb{n:010}" for n in range(200)]), failing) as adapter:
-        written = adapter.write([create() for _ in range(500)])
-        assert len(adapter.script.requests) == 3
-    assert [each.error is None for each in written] == [True] * 200 + [False] * 300
-    assert {type(each.error) for each in written[200:]} == {kind}
-
-
-def test_a_value_that_json_does_not_have_is_refused_alone():
-    with scripted(done("a01Sb0000000001IAA")) as adapter:
-        good, *bad = adapter.write(
-            [create(Name="Ada"), create(Name=float("nan")), create(Name=NINE), create(Name="\ud800")]
-        )
-    assert good.error is None
-    assert [each.error.reason for each in bad] == ["INVALID_VALUE"] * 3
-
-
-def test_a_value_that_the_org_cannot_read_spoils_its_row_alone():
-    with org_of() as (org, adapter):
-        values = [{SURNAME: f"Ada {n}"} | ({EMAIL: ["no text"]} if n == 37 else {}) for n in range(100)]
-        written = adapter.write([create(**each) for each in values])
-        assert [at for at, each in enumerate(written) if each.error] == [37]
-        assert written[37].error.reason == "JSON_PARSER_ERROR"
-        assert len(org.rows(PROSPECT)) == 99
-
-
-def test_a_record_that_is_written_twice_ends_as_the_second_says():
-    with org_of(*prospects(1)) as (org, adapter):
-        changes = [Change("update", PROSPECT, {SURNAME: name}, org.ids[0]) for name in ("Hopper", "Curie")]
-        assert [each.error for each in adapter.write(changes)] == [None, None]
-        assert org.rows(PROSPECT)[0][SURNAME] == "Curie"
-
-
-def test_what_will_be_written_is_checked_beforehand():
-    good = [Column((SURNAME,)), Column(("Owner", "Email")), Column((EMAIL,))]
-    with org_of() as (_, adapter):
-        adapter.prepare(PROSPECT, good, [EMAIL])
-        for columns, keys, message in [
-            ([Column(("i360__Primary_Emial__c",))], [], "has no field i360__Primary_Emial__c"),
-            ([Column(("CreatedDate",))], [], "may not be written"),
-            (good, ["Nothing__c"], "has no field Nothing__c"),
-        ]:
-            with pytest.raises(Drifted, match=message):
-                adapter.prepare(PROSPECT, columns, keys)
-
-
-def test_values_as_the_org_gives_them_back():
-    values = {
-        "i360__Prospect__c": "a01Sb0000000001",
-        "Name": "",
-        "CreatedDate": "2026-03-02T10:00:00+01:00",
-        "i360__Prospect__r": {EMAIL: "", "OwnerId": "005Sb0000000001"},
-        "Unknown__c": "2026-03-02T10:00:00+01:00",
-        "IsDeleted": False,
-    }
-    with scripted(known=(PROJECT, PROSPECT)) as adapter:
-        assert adapter.canonical(PROJECT, values) == {
-            "i360__Prospect__c": "a01Sb0000000001IAA",
-            "Name": None,
-            "CreatedDate": "2026-03-02T09:00:00Z",
-            "i360__Prospect__r": {EMAIL: None, "OwnerId": "005Sb0000000001IAA"},
-            "Unknown__c": "2026-03-02T10:00:00+01:00",
-            "IsDeleted": False,
-        }
-
-
-def test_reading_ahead_in_a_thread_while_writing():
-    with org_of(*prospects(60), page_size=5) as (org, adapter):
-        found = []
-        reader = threading.Thread(target=lambda: found.extend(ask(adapter, Query(PROSPECT, (EMAIL,), window=CHANGED))))
-        reader.start()
-        for n in range(10):
-            adapter.write([create(**{SURNAME: f"New {n}"})])
-        reader.join(30)
-        assert len(org.rows(PROSPECT)) == 70
-    assert len(found) >= 60

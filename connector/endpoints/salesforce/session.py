@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from connector.endpoints.salesforce.codes import STATUSES, LostPlace, brief, refusal
 from connector.endpoints.salesforce.signin import App, SignIn, trusted
-from connector.endpoints.wire import Reply, Transport, Wire, patiently
-from connector.errors import Drifted, EndpointError, RateLimited, Rejected, Unanswered, Unauthorized, Unavailable
+from connector.endpoints.wire import NOT_NOW, Content, Reply, Transport, Wire, patiently
+from connector.errors import EndpointError, RateLimited, Rejected, Unanswered, Unauthorized, Unavailable
 from connector.model import Clock
 from connector.vault import Vault
 
-
-class LostPlace(EndpointError):
-    """A query locator is no longer good: it lives and dies with the session that made it."""
-
-
-CODES: dict[str, type[EndpointError]] = {
-    **dict.fromkeys(("INVALID_FIELD", "INVALID_TYPE"), Drifted),
-    "INVALID_QUERY_LOCATOR": LostPlace,
-    **dict.fromkeys(("INVALID_SESSION_ID", "INVALID_AUTH_HEADER", "INVALID_JWT_FORMAT"), Unauthorized),
-    **dict.fromkeys(("API_CURRENTLY_DISABLED", "API_DISABLED_FOR_ORG"), Unauthorized),
-    "REQUEST_LIMIT_EXCEEDED": RateLimited,
-    **dict.fromkeys(("QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG", "SERVER_UNAVAILABLE"), Unavailable),
-    **dict.fromkeys(("TXN_SECURITY_METERING_ERROR", "UNABLE_TO_LOCK_ROW"), Unavailable),
-}
-"""What a code says about who can act. Every other code: this one record, or this one query, was refused."""
-
 _FINAL = (b"This session is not valid for use with the REST API", b"Connected app is not attached to Agent")
 """401 bodies that a new token does not cure: signing in again for them would go on for ever."""
+_USAGE = re.compile(r"(?:^|[;,])\s*(?:per-app-)?api-usage=(\d+)/(\d+)")
+_TOLD = timedelta(minutes=10)
+"""How long what an answer told of the calls used is believed: they come back, and only another answer says so."""
+_WRITING = 300.0
+"""Seconds for a call that writes: a thousand rows run through the org's triggers before it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One subrequest: a path behind `/services/data/vXX.X`."""
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The answer to one subrequest of a composite call."""
+    """The answer to one subrequest."""
 
     status: int
     modified: str
@@ -46,30 +46,18 @@ class Part:
     error: EndpointError | None
 
 
-def brief(text: object) -> str:
-    """A message of the other side, fit for one line of a log: no markup, no walls of text."""
-    return " ".join(re.sub(r"<[^>]*>", " ", str(text)).split())[:200]
-
-
-def refusal(where: str, body: Any) -> EndpointError | None:
-    """The error that a body of Salesforce's describes: `[{errorCode, message, fields}]`, or statusCode in collections."""
-    first = body[0] if isinstance(body, list) and body else body
-    code = (first.get("errorCode") or first.get("statusCode")) if isinstance(first, dict) else None
-    if not isinstance(code, str):
-        return None
-    kind, text = CODES.get(code, Rejected), f"{where}: {code}: {brief(first.get('message') or '')}"
-    if kind is Rejected:
-        return Rejected(text, code, tuple(map(str, first.get("fields") or ())))
-    if kind is RateLimited:
-        used_up = "The org's API calls of 24 hours are used up; calls work again as they run out of that window"
-        return Unavailable(text) if "concurrent" in text.lower() else RateLimited(f"{text} {used_up}")
-    return kind(text)
-
-
 class Session:
     def __init__(
-        self, app: App, version: str, *, clock: Clock, vault: Vault | None = None, transport: Transport | None = None
+        self,
+        app: App,
+        version: str,
+        *,
+        clock: Clock,
+        vault: Vault | None = None,
+        reserve: Callable[[int], int] = lambda _most: 0,
+        transport: Transport | None = None,
     ) -> None:
+        self._reserve, self._usage, self._told = reserve, list[tuple[int, int]](), clock.now()
         self.base, self.calls = f"/services/data/v{version}", 0
         self._clock, self._transport = clock, transport
         self._login = self._wire = Wire(app.login, transport=transport)
@@ -88,68 +76,121 @@ class Session:
 
     def get(self, address: str) -> Any:
         """A further page of a query. The locator in `address` is bound to the session: no new token can help it."""
-        return patiently(lambda: self._call("GET", address, renew=False), self._clock)
+        return patiently(lambda: self._call("GET", address, renew=False).json(), self._clock)
 
-    def composite(self, asks: Sequence[tuple[str, Mapping[str, str]]]) -> list[Part]:
-        """GETs, up to 25 addresses with headers, in one billed call. Again as a whole if a part was not possible now."""
-        return patiently(lambda: self._composite(asks), self._clock)
+    def ask(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> Reply:
+        """A call that may be repeated, to a path behind the version."""
+        headers = {"Accept": accept}
+        return patiently(lambda: self._call(method, self.base + path, body, headers=headers), self._clock)
 
-    def _composite(self, asks: Sequence[tuple[str, Mapping[str, str]]], *, renew: bool = True) -> list[Part]:
-        requests: dict[str, Any] = {
-            f"r{at}": {"method": "GET", "url": self.base + path, "referenceId": f"r{at}"}
-            | ({"httpHeaders": headers} if headers else {})
-            for at, (path, headers) in enumerate(asks)
-        }
-        body = {"allOrNone": False, "compositeRequest": [*requests.values()]}
-        answer, token = self._call("POST", f"{self.base}/composite", body), self._token
-        try:
-            parts = {each["referenceId"]: self._part(each) for each in answer["compositeResponse"]}
-        except (KeyError, TypeError, AttributeError):
-            parts = {}
-        if list(parts) != list(requests):
-            raise Unavailable(f"{self.host} did not answer every part of a composite call")
-        if renew and any(part.status == 401 for part in parts.values()):  # the session ended within the call
-            self._signed_in(stale=token)
-            return self._composite(asks, renew=False)
-        for part in parts.values():
+    def post(self, path: str, content: Content, headers: Mapping[str, str]) -> Reply:
+        """One attempt to write a body that is streamed."""
+        return self._call("POST", self.base + path, content=content, headers=headers, safe=False)
+
+    def read(self, asks: Sequence[Ask]) -> list[Part]:
+        """Up to 25 GETs in one billed call. Again as a whole if a part was not possible now."""
+        return patiently(lambda: self._all(asks), self._clock)
+
+    def _all(self, asks: Sequence[Ask]) -> list[Part]:
+        parts = self._composite(asks, safe=True)
+        for part in parts:
             if isinstance(part.error, Unavailable | Unauthorized):
                 raise part.error
-        return list(parts.values())
+        return parts
 
-    def _part(self, answer: Any) -> Part:
+    def write(self, asks: Sequence[Ask]) -> list[Part]:
+        """Up to five collections in one billed call and one attempt, each part with an answer or an error of its own.
+
+        One alone goes without the composite around it, where a text `@{...}` would be taken for a reference.
+        """
+        if len(asks) > 1:
+            return self._composite(asks, safe=False)
+        (ask,) = asks
+        try:
+            reply = self._call(ask.method, self.base + ask.path, ask.body, headers=ask.headers, safe=False)
+            return [Part(reply.status, "", reply.json(), None)]
+        except Rejected as error:
+            return [Part(400, "", None, error)]
+
+    def _composite(self, asks: Sequence[Ask], *, safe: bool, renew: bool = True) -> list[Part]:
+        requests: dict[str, Any] = {
+            f"r{at}": {"method": ask.method, "url": self.base + ask.path, "referenceId": f"r{at}"}
+            | ({"httpHeaders": ask.headers} if ask.headers else {})
+            | ({"body": ask.body} if ask.body else {})
+            for at, ask in enumerate(asks)
+        }
+        body = {"allOrNone": False, "compositeRequest": [*requests.values()]}
+        reply, token = self._call("POST", f"{self.base}/composite", body, safe=safe), self._token
+        try:
+            answers = {each["referenceId"]: self._part(each, safe=safe) for each in reply.json()["compositeResponse"]}
+        except (KeyError, TypeError, AttributeError):
+            answers = {}
+        if list(answers) != list(requests):
+            kind = Unavailable if safe else Unanswered
+            raise kind(f"{self.host} did not answer every part of a composite call")
+        parts = list(answers.values())
+        ended = [at for at, part in enumerate(parts) if part.status == 401]  # the session ended within the call
+        if renew and ended:
+            self._signed_in(stale=token)
+            again = self._composite([asks[at] for at in ended], safe=safe, renew=False)
+            for at, part in zip(ended, again, strict=True):
+                parts[at] = part
+        return parts
+
+    def _part(self, answer: Any, *, safe: bool) -> Part:
         status, body, error = answer["httpStatusCode"], answer["body"], None
         if status >= 400:
-            error = refusal(self.host, body) or EndpointError(f"{self.host} answered a part of a call with {status}")
-            error = Unavailable(str(error)) if status == 429 or status >= 500 else error
+            error = refusal(self.host, body) or EndpointError(
+                f"{self.host} answered a part of a call with {status}: {STATUSES.get(status, 'and no reason')}"
+            )
+            if status in NOT_NOW or (status >= 500 and safe):
+                error = Unavailable(str(error))
+            elif status >= 500:
+                error = Unanswered(f"{error}: it may or may not have applied it")
         headers = {name.lower(): value for name, value in (answer.get("httpHeaders") or {}).items()}
         return Part(status, str(headers.get("last-modified", "")), body, error)
-
-    def collection(self, method: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Write up to 200 records, each for itself. One attempt."""
-        path, body = f"{self.base}/composite/sobjects", {"allOrNone": False, "records": records}
-        answer = self._call(method, path, body, safe=False)
-        results = answer if isinstance(answer, list) else []
-        told = [isinstance(each, dict) and type(each.get("success")) for each in results]
-        if told != [bool] * len(records):
-            raise Unanswered(f"{self.host} did not answer for each of {len(records)} written records")
-        return results
 
     def close(self) -> None:
         self._login.close()
         self._wire.close()
 
-    def _call(self, method: str, address: str, body: Any = None, *, safe: bool = True, renew: bool = True) -> Any:
+    def _call(
+        self,
+        method: str,
+        address: str,
+        body: Any = None,
+        *,
+        content: Content | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe: bool = True,
+        renew: bool = True,
+    ) -> Reply:
         token = None
         for _ in range(2):
             wire, token = self._signed_in(stale=token)
-            reply = wire.send(method, address, headers={"Authorization": f"Bearer {token}"}, json=body, safe=safe)
+            self._afford()
+            signed = {"Authorization": f"Bearer {token}", **(headers or {})}
+            deadline = None if safe else _WRITING
+            reply = wire.send(method, address, headers=signed, json=body, content=content, safe=safe, deadline=deadline)
             self.calls += reply.status != 401
+            usage = _USAGE.findall(reply.headers.get("sforce-limit-info", ""))
+            self._usage, self._told = [(int(used), int(most)) for used, most in usage], self._clock.now()
             if reply.status != 401 or any(text in reply.body for text in _FINAL):
                 break
             if not renew:
                 self._signed_in(stale=token)
                 raise LostPlace(f"{reply.asked} answered 401: the session of this query has ended")
-        return self._checked(reply).json()
+        return self._checked(reply)
+
+    def _afford(self) -> None:
+        """Stops before the calls that the connection leaves to others, as far as the latest answer tells."""
+        for used, most in self._usage if self._clock.now() - self._told < _TOLD else ():
+            kept = self._reserve(most)
+            if most - used < kept:
+                raise RateLimited(
+                    f"{self.host} has {most - used} of its {most} API calls of 24 hours left, and the connection leaves {kept} "
+                    "of them to others (`budget`); calls work again as they run out of that window"
+                )
 
     def _checked(self, reply: Reply) -> Reply:
         if reply.status < 400:
@@ -158,12 +199,16 @@ class Session:
             error = refusal(reply.asked, reply.json())
         except EndpointError:
             error = None
-        if busy := reply.busy(brief(error) if error else ""):
-            raise busy
-        said = error or f"{reply.asked} answered {reply.status}: {brief(reply.body[:1000].decode(errors='replace'))}"
+        if not_now := reply.busy(brief(error) if error else ""):
+            raise not_now
+        said = error or f"{reply.asked} answered {reply.status}: {STATUSES.get(reply.status, 'and no reason')}"
         if reply.status == 401 or (error is None and reply.status == 403):
-            raise Unauthorized(f"{said}; check the rights of the integration user")
-        raise error or EndpointError(said)
+            raise (
+                error
+                if isinstance(error, Unauthorized)
+                else Unauthorized(f"{said}; check the integration user's rights")
+            )
+        raise error or EndpointError(str(said))
 
     # ---- signing in --------------------------------------------------------------------------------------
 

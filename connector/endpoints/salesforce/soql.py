@@ -32,6 +32,8 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\
 _WILD = _ESCAPES | str.maketrans({"%": "\\%", "_": "\\_"})
 _UNREADABLE = {"address", "location", "base64"}
 """Compound fields (their parts are fields of their own) and files: `whole` leaves them out."""
+_GONE = ("IsDeleted", "MasterRecordId")
+"""What says that a row was deleted, and into which other one it was merged."""
 _STAMPS = ("SystemModstamp", "LastModifiedDate", "CreatedDate")
 
 
@@ -104,7 +106,8 @@ def _hops(path: str, name: str, shapes: Shapes) -> Iterator[tuple[str, str]]:
         name = (parent_of(shapes[name], step) if name in shapes else None) or ""
 
 
-def _kind(path: str, name: str, shapes: Shapes) -> str:
+def kind(path: str, name: str, shapes: Shapes) -> str:
+    """The type of the field that a path leads to; text where it cannot be told."""
     *_, (holder, last) = _hops(path, name, shapes)
     found = shapes[holder].fields.get(last) if holder in shapes else None
     return found.type if found else "string"
@@ -123,13 +126,18 @@ def objects(query: Query, shapes: Shapes) -> set[str]:
 
 
 def gone(query: Query, shapes: Shapes) -> Drifted | None:
-    """The error for the first name in `query` that no shape has."""
+    """The error that names all that `query` names and no shape has."""
+    said = list(dict.fromkeys(_missing(query, shapes)))
+    return Drifted(f"{'; '.join(said)}; check the mapping, and what the integration user may see") if said else None
+
+
+def _missing(query: Query, shapes: Shapes) -> Iterator[str]:
     for path in _spelled(query):
         for name, step in _hops(path, query.object, shapes):
             if name in shapes and step not in (names := names_of(shapes[name])):
-                said = f"{name} has no field {step}{near(step, names)}{f', named in {path}' if '.' in path else ''}"
-                return Drifted(f"{said}; check the mapping, and what the integration user may see")
-    return next((error for child in query.children.values() if (error := gone(child, shapes))), None)
+                yield f"{name} has no field {step}{near(step, names)}{f', named in {path}' if '.' in path else ''}"
+    for child in query.children.values():
+        yield from _missing(child, shapes)
 
 
 def names_of(shape: Shape) -> set[str]:
@@ -145,15 +153,20 @@ def _name(path: str) -> str:
 # ---- the text --------------------------------------------------------------------------------------------
 
 
-def soql(query: Query, shapes: Shapes, relationship: str | None = None) -> str:
-    """With `relationship`, the sub-select that asks for `query` below each row of another."""
+def soql(query: Query, shapes: Shapes, relationship: str | None = None, *, living: bool = False) -> str:
+    """With `relationship`, the sub-select that asks for `query` below each row of another; `living`: not those deleted."""
     shape = shapes[query.object]
-    below = [f"({soql(child, shapes, _name(name))})" for name, child in query.children.items()]
-    conditions = [_equals(where, _kind(where.field, query.object, shapes)) for where in query.where]
+    below = [
+        f"({soql(child, shapes, _name(name), living=query.deleted and not child.deleted)})"
+        for name, child in query.children.items()
+    ]
+    conditions = [_equals(where, kind(where.field, query.object, shapes)) for where in query.where]
     order = [_name(path) for path in query.order]
+    if living and "IsDeleted" in shape.fields:
+        conditions.append("IsDeleted = false")
     if query.window:
         stamp = window_field(query, shape)
-        conditions.append(_within(query.window, stamp, _kind(stamp, query.object, shapes)))
+        conditions.append(_within(query.window, stamp, kind(stamp, query.object, shapes)))
         order = [stamp, "Id"]
     elif relationship and not order:  # a list below a row needs an order that does not change from poll to poll
         order = [name for name in ("CreatedDate", "Id") if name in shape.fields]
@@ -171,6 +184,8 @@ def columns(query: Query, shape: Shape) -> list[str]:
         names += ["Id", *filter(None, [stamp_of(shape)])]
     if query.window:
         names.append(window_field(query, shape))
+    if query.deleted:
+        names += (name for name in _GONE if name in shape.fields)
     once: dict[str, str] = {}
     for name in names or ["Id"]:
         once.setdefault(_name(name).lower(), name)  # SOQL refuses a field that is selected twice
@@ -211,7 +226,7 @@ def _equals(where: Where, kind: str) -> str:
 
 def split(query: Query, shapes: Shapes) -> list[Query]:
     """`query` as queries that are short enough; none at all when it asks for values that no row can have."""
-    lists = [list(_fitting(where, _kind(where.field, query.object, shapes))) for where in query.where]
+    lists = [list(_fitting(where, kind(where.field, query.object, shapes))) for where in query.where]
     return [replace(query, where=some) for some in product(*lists)]
 
 
@@ -245,8 +260,8 @@ def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
         inner = fixes
         for name in parents:
             inner = inner.setdefault(name, {})
-        if (kind := _kind(path, query.object, shapes)) in FORMS:
-            inner[last] = FORMS[kind]
+        if (found := kind(path, query.object, shapes)) in FORMS:
+            inner[last] = FORMS[found]
     folds = [(tuple(each.field.split(".")), set(map(canon.fold, each.values))) for each in query.where if each.fold]
 
     def rows(some: list[Row]) -> list[Row]:

@@ -1,0 +1,298 @@
+"""What the Salesforce adapter writes: exact requests over a scripted transport, and what becomes of them at the sandbox org."""
+
+import json
+import threading
+
+import httpx
+import pytest
+from test_salesforce import (
+    CHANGED,
+    EMAIL,
+    NINE,
+    PROJECT,
+    PROSPECT,
+    SURNAME,
+    ask,
+    composite,
+    org_of,
+    prospects,
+    refused,
+    scripted,
+)
+
+from connector.errors import Drifted, RateLimited, Rejected, Unanswered, Unavailable
+from connector.model import Change, Column, Query
+
+# ---- writing ---------------------------------------------------------------------------------------------
+
+
+def create(**values):
+    return Change("create", PROSPECT, values)
+
+
+def done(*ids):
+    return httpx.Response(200, json=[{"id": id_, "success": True, "errors": []} for id_ in ids])
+
+
+def results(count):
+    return [{"id": f"a01Sb{n:010}", "success": True, "errors": []} for n in range(count)]
+
+
+def not_done(code, message="no", fields=()):
+    return {"success": False, "errors": [{"statusCode": code, "message": message, "fields": list(fields)}]}
+
+
+def test_changes_are_answered_in_their_order():
+    with org_of(*prospects(2)) as (org, adapter):
+        one, two = org.ids
+        changes = [
+            Change("update", PROSPECT, {SURNAME: "Hopper"}, one),
+            create(**{SURNAME: "Curie"}),
+            Change("replace", PROSPECT, {SURNAME: "Noether"}, two),
+            Change("update", PROSPECT, {SURNAME: "Nobody"}, "a01Sb0000009999"),
+        ]
+        first, made, second, nobody = adapter.write(changes)
+        names = {row["Id"]: row[SURNAME] for row in org.rows(PROSPECT)}
+    assert (first.id, second.id, first.error, second.error) == (one, two, None, None)
+    assert names == {one: "Hopper", two: "Noether", made.id: "Curie"}
+    assert isinstance(nobody.error, Rejected)
+    assert nobody.error.reason
+
+
+def test_a_thousand_creates_and_a_thousand_updates_are_two_calls():
+    with org_of() as (org, adapter):
+        adapter.describe([PROSPECT])
+        before = org.billed
+        written = adapter.write([create(**{SURNAME: f"Ada {n}"}) for n in range(1000)])
+        assert org.billed - before == 1
+        changes = [
+            Change("update", PROSPECT, {EMAIL: f"ada{n}@example.com"}, each.id) for n, each in enumerate(written)
+        ]
+        assert [each.error for each in adapter.write(changes)] == [None] * 1000
+        assert (org.billed - before, adapter.calls) == (2, 3)
+        found = {row["Id"]: (row[SURNAME], row[EMAIL]) for row in org.rows(PROSPECT)}
+    assert [found[each.id] for each in written] == [(f"Ada {n}", f"ada{n}@example.com") for n in range(1000)]
+
+
+def test_creates_and_updates_share_a_call():
+    with org_of(*prospects(300)) as (org, adapter):
+        adapter.describe([PROSPECT])
+        before = org.billed
+        updates = [Change("update", PROSPECT, {SURNAME: f"New {n}"}, id_) for n, id_ in enumerate(org.ids)]
+        creates = [create(**{SURNAME: f"Ada {n}"}) for n in range(300)]
+        mixed = [one for pair in zip(updates, creates, strict=True) for one in pair]
+        written = adapter.write(mixed)
+        assert org.billed - before == 1
+        names = {row["Id"]: row[SURNAME] for row in org.rows(PROSPECT)}
+    assert [names[each.id] for each in written] == [change.values[SURNAME] for change in mixed]
+
+
+def test_children_of_one_parent_go_next_to_each_other():
+    """The org locks the parent of each row: two collections with children of one parent would wait for each other."""
+    parents = [f"a01Sb{n:010}" for n in range(7)]
+    changes = [Change("create", PROJECT, {"Name": str(n), "i360__Prospect__c": parents[n % 7]}) for n in range(450)]
+
+    def answer(request):
+        sent.extend(json.loads(request.content)["compositeRequest"])
+        return composite(*[results(len(each["body"]["records"])) for each in sent])(request)
+
+    sent = []
+    with scripted(answer, known=(PROJECT,)) as adapter:
+        assert len(adapter.write(changes)) == 450
+    rows = [row["i360__Prospect__c"] for each in sent for row in each["body"]["records"]]
+    assert [len(each["body"]["records"]) for each in sent] == [200, 200, 50]
+    assert rows == sorted(rows)
+
+
+def test_what_is_sent_is_exact():
+    with scripted(done("a01Sb0000000001"), done("a01Sb0000000001IAA")) as adapter:
+        values = {SURNAME: "Ada", "i360__Staff__r": {"Email__c": "x@example.com"}, EMAIL: None}
+        written = adapter.write([create(**values)])
+        written += adapter.write([Change("update", PROSPECT, {EMAIL: None}, "a01Sb0000000001IAA")])
+        _, post, patch = adapter.script.requests
+        assert (post.method, post.url.path) == ("POST", "/services/data/v66.0/composite/sobjects")
+        assert json.loads(post.content) == {
+            "allOrNone": False,
+            "records": [{"attributes": {"type": PROSPECT}, **values}],
+        }
+        assert patch.method == "PATCH"
+        assert json.loads(patch.content)["records"] == [
+            {"attributes": {"type": PROSPECT}, EMAIL: None, "id": "a01Sb0000000001IAA"}
+        ]
+    assert [each.id for each in written] == ["a01Sb0000000001IAA"] * 2
+
+
+def test_one_row_that_is_refused_does_not_stop_the_others():
+    answer = [
+        not_done("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", ["LastName"]),
+        {"id": "a01Sb0000000001IAA", "success": True, "errors": []},
+    ]
+    with scripted(httpx.Response(200, json=answer)) as adapter:
+        refused_, made = adapter.write([create(), create()])
+    assert made.error is None
+    assert (refused_.error.reason, refused_.error.fields) == ("REQUIRED_FIELD_MISSING", ("LastName",))
+    assert str(refused_.error) == (
+        f"acme.my.salesforce.com refused this {PROSPECT}: REQUIRED_FIELD_MISSING: Required fields are missing: [LastName]; "
+        "give it a value at the source, or in the mapping"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", Rejected),
+        ("DUPLICATES_DETECTED", Rejected),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", Rejected),
+        ("INVALID_FIELD_FOR_INSERT_UPDATE", Rejected),
+        ("INVALID_FIELD", Drifted),
+    ],
+)
+def test_the_code_says_who_can_act(code, kind):
+    with scripted(httpx.Response(200, json=[not_done(code, "<p>a wall</p>" + " of text" * 100)])) as adapter:
+        (written,) = adapter.write([create()])
+    assert type(written.error) is kind
+    assert len(str(written.error)) < 400
+    assert "<p>" not in str(written.error)
+
+
+def test_a_locked_row_alone_is_tried_again():
+    locked = not_done("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
+    made = {"id": "a01Sb0000000001IAA", "success": True, "errors": []}
+    with scripted(httpx.Response(200, json=[made, locked, made]), httpx.Response(200, json=[made])) as adapter:
+        written = adapter.write([create(Name=str(n)) for n in range(3)])
+        (again,) = json.loads(adapter.script.requests[-1].content)["records"]
+        assert again["Name"] == "1"
+        assert len(adapter.clock.waits) == 1
+    assert [each.error for each in written] == [None] * 3
+
+
+def test_a_row_that_stays_locked_is_for_later():
+    locked = httpx.Response(200, json=[not_done("UNABLE_TO_LOCK_ROW"), not_done("STRING_TOO_LONG")])
+    still = httpx.Response(200, json=[not_done("UNABLE_TO_LOCK_ROW")])
+    with scripted(locked, *[still] * 4) as adapter:
+        later, never = adapter.write([create(), create()])
+        assert len(adapter.clock.waits) == 4
+    assert type(later.error) is Unavailable
+    assert type(never.error) is Rejected
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        done("a01Sb0000000001IAA"),
+        done(*["a01Sb0000000001IAA"] * 3),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json=[None, None]),
+        httpx.Response(200, json=[{}, {}]),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(502, text="<html>"),
+        httpx.ReadTimeout("x"),
+        httpx.RemoteProtocolError("x"),
+    ],
+)
+def test_a_batch_whose_answer_is_lost_is_open_row_by_row_and_not_repeated(answer):
+    with scripted(answer) as adapter:
+        written = adapter.write([create(), create()])
+        assert len(adapter.script.requests) == 2
+    assert [(each.id, type(each.error)) for each in written] == [(None, Unanswered)] * 2
+
+
+def test_a_lost_answer_leaves_rows_behind_once():
+    with org_of() as (org, adapter):
+        org.fault(object=PROSPECT, verb="write", status="lost_reply")
+        written = adapter.write([create(**{SURNAME: "Ada"}), create(**{SURNAME: "Grace"})])
+        assert [type(each.error) for each in written] == [Unanswered] * 2
+        assert len(org.rows(PROSPECT)) == 2
+
+
+def test_a_write_that_reached_nobody_is_repeated():
+    with scripted(httpx.ConnectError("x"), httpx.ConnectTimeout("x"), done("a01Sb0000000001IAA")) as adapter:
+        assert adapter.write([create()])[0].error is None
+        assert len(adapter.clock.waits) == 2
+
+
+@pytest.mark.parametrize(
+    ("failing", "kind"),
+    [
+        (refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", 403), RateLimited),
+        (refused("INVALID_FIELD", "No such column 'X'"), Drifted),
+    ],
+)
+def test_a_call_that_fails_as_a_whole_is_raised_only_while_nothing_is_written(failing, kind):
+    with scripted(failing) as adapter, pytest.raises(kind):
+        adapter.write([create()])
+    with scripted(composite(*[results(200)] * 5), failing) as adapter:
+        written = adapter.write([create() for _ in range(2500)])
+        assert len(adapter.script.requests) == 3
+    assert [each.error is None for each in written] == [True] * 1000 + [False] * 1500
+    assert {type(each.error) for each in written[1000:]} == {kind}
+
+
+def test_a_value_that_json_does_not_have_is_refused_alone():
+    with scripted(done("a01Sb0000000001IAA")) as adapter:
+        good, *bad = adapter.write(
+            [create(Name="Ada"), create(Name=float("nan")), create(Name=NINE), create(Name="\ud800")]
+        )
+    assert good.error is None
+    assert [each.error.reason for each in bad] == ["INVALID_VALUE"] * 3
+
+
+def test_a_value_that_the_org_cannot_read_spoils_its_row_alone():
+    with org_of() as (org, adapter):
+        values = [{SURNAME: f"Ada {n}"} | ({EMAIL: ["no text"]} if n == 37 else {}) for n in range(100)]
+        written = adapter.write([create(**each) for each in values])
+        assert [at for at, each in enumerate(written) if each.error] == [37]
+        assert written[37].error.reason == "JSON_PARSER_ERROR"
+        assert len(org.rows(PROSPECT)) == 99
+
+
+def test_a_record_that_is_written_twice_ends_as_the_second_says():
+    with org_of(*prospects(1)) as (org, adapter):
+        changes = [Change("update", PROSPECT, {SURNAME: name}, org.ids[0]) for name in ("Hopper", "Curie")]
+        assert [each.error for each in adapter.write(changes)] == [None, None]
+        assert org.rows(PROSPECT)[0][SURNAME] == "Curie"
+
+
+def test_what_will_be_written_is_checked_beforehand():
+    good = [Column((SURNAME,)), Column(("Owner", "Email")), Column((EMAIL,))]
+    with org_of() as (_, adapter):
+        adapter.prepare(PROSPECT, good, [EMAIL])
+        for columns, keys, message in [
+            ([Column(("i360__Primary_Emial__c",))], [], "has no field i360__Primary_Emial__c"),
+            ([Column(("CreatedDate",))], [], "may not be written"),
+            (good, ["Nothing__c"], "has no field Nothing__c"),
+        ]:
+            with pytest.raises(Drifted, match=message):
+                adapter.prepare(PROSPECT, columns, keys)
+
+
+def test_values_as_the_org_gives_them_back():
+    values = {
+        "i360__Prospect__c": "a01Sb0000000001",
+        "Name": "",
+        "CreatedDate": "2026-03-02T10:00:00+01:00",
+        "i360__Prospect__r": {EMAIL: "", "OwnerId": "005Sb0000000001"},
+        "Unknown__c": "2026-03-02T10:00:00+01:00",
+        "IsDeleted": False,
+    }
+    with scripted(known=(PROJECT, PROSPECT)) as adapter:
+        assert adapter.canonical(PROJECT, values) == {
+            "i360__Prospect__c": "a01Sb0000000001IAA",
+            "Name": None,
+            "CreatedDate": "2026-03-02T09:00:00Z",
+            "i360__Prospect__r": {EMAIL: None, "OwnerId": "005Sb0000000001IAA"},
+            "Unknown__c": "2026-03-02T10:00:00+01:00",
+            "IsDeleted": False,
+        }
+
+
+def test_reading_ahead_in_a_thread_while_writing():
+    with org_of(*prospects(60), page_size=5) as (org, adapter):
+        found = []
+        reader = threading.Thread(target=lambda: found.extend(ask(adapter, Query(PROSPECT, (EMAIL,), window=CHANGED))))
+        reader.start()
+        for n in range(10):
+            adapter.write([create(**{SURNAME: f"New {n}"})])
+        reader.join(30)
+        assert len(org.rows(PROSPECT)) == 70
+    assert len(found) >= 60
