@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import connector.endpoints.salesforce
 import connector.report  # noqa: F401
@@ -38,8 +39,12 @@ from connector.endpoints import sql, wire
 from connector.state import Batch, Store
 
 POINTS = "points.txt"
-WRITES = "/composite/sobjects"
-"""How the address of a request ends that writes: what other requests do leaves no trace."""
+
+
+def writes(address: str, body: Any) -> bool:
+    """Whether a request writes, alone or inside a composite: what other requests do leaves no trace."""
+    parts = body.get("compositeRequest", ()) if isinstance(body, dict) else ()
+    return address.endswith("/composite/sobjects") or any(part["method"] != "GET" for part in parts)
 
 
 class Points:
@@ -87,7 +92,7 @@ def watch(point: Points) -> None:
 
     def watched_send(self, method, address, **more):
         flying.name = f"{method} {address.partition('?')[0]}"
-        if not flying.name.endswith(WRITES):
+        if not writes(address, more.get("json")):
             return send(self, method, address, **more)
         point(f"request: before {flying.name}")
         answer = send(self, method, address, **more)
