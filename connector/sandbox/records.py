@@ -1,5 +1,6 @@
 """Create, change and delete rows as a client (with Salesforce's checks) or as a fixture (without them)."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from datetime import date, datetime
@@ -12,6 +13,9 @@ from connector.sandbox.errors import ApiError, bad_json, not_emulated, not_found
 from connector.sandbox.schema import STORED, Field, Object, Schema
 from connector.sandbox.store import Row, Store
 from connector.sandbox.users import USER_ID
+
+# [U] what counts as an address: one @ between what has no blanks, and a dot in the domain.
+_ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 
 Maker = Callable[["Records", Object, Mapping[str, Any], datetime], str]
 
@@ -58,6 +62,8 @@ class Records:
         row = self.accepted(shape, given, creating=False)
         whole = self.schema.objects[shape.name.lower()]
         before = self._live(whole, id18)
+        if before.get("IsConverted") == "true":
+            raise ApiError(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", ())  # [U] sentence
         self.check_rules(whole, row, id18, before)
         self.change(whole, id18, row, now)
 
@@ -144,6 +150,9 @@ class Records:
         if field.type == "boolean" and stored is None:
             message = f"{field.label}: value not of required type"
             raise ApiError(400, "INVALID_TYPE_ON_FIELD_IN_RECORD", message, (field.name,))
+        if field.type == "email" and stored is not None and not _ADDRESS.fullmatch(stored):
+            message = f"{field.label}: invalid email address: {value}"
+            raise ApiError(400, "INVALID_EMAIL_ADDRESS", message, (field.name,))
         if field.type == "reference" and stored is not None:
             self._check_reference(field, stored)
         return stored
@@ -161,6 +170,9 @@ class Records:
             raise ApiError(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", ())
         if row.get("IsDeleted") == "true":
             raise ApiError(400, "ENTITY_IS_DELETED", "entity is deleted", ())
+        if field.name == "OwnerId" and row.get("IsActive") == "false":
+            message = f"operation performed with inactive user [{id18}] as owner"  # [U] sentence
+            raise ApiError(400, "INACTIVE_OWNER_OR_USER", message, ())
 
     def _check_activity(self, row: Row, before: Row) -> None:
         """A task or an event of a lead is related to nothing else."""

@@ -287,3 +287,39 @@ def test_a_file_keeps_the_org(new_org, tmp_path):
         org.load([{"object": "Account", "Name": "Kept"}])
         org.close()
     assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "address", ["rubbish", "a@b", "a b@example.com", "@example.com", "a@example.com, b@example.com", "a@@example.com"]
+)
+def test_what_is_no_email_address_is_refused(site, address):
+    refused = site.patch(f"sobjects/i360__Prospect__c/{PROSPECT}", {"i360__Primary_Email__c": address})
+    message = f"Primary Email: invalid email address: {address}"
+    assert (refused.status_code, refused.json()) == (
+        400,
+        [error(message, "INVALID_EMAIL_ADDRESS", "i360__Primary_Email__c")],
+    )
+    rows = [
+        {"attributes": {"type": "Contact"}, "LastName": "x", "Email": each}
+        for each in (address, "o'ann+1@mail.example.com")
+    ]
+    assert [row["success"] for row in site.post("composite/sobjects", {"records": rows}).json()] == [False, True]
+
+
+def test_a_converted_lead_is_read_only(site):
+    [lead] = site.org.load([{"object": "Lead", "LastName": "Doe", "Company": "Acme", "IsConverted": True}])
+    refused = site.patch(f"sobjects/Lead/{lead}", {"Company": "Other"})
+    assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "CANNOT_UPDATE_CONVERTED_LEAD")
+    [row] = site.post(
+        "composite/sobjects", {"records": [{"attributes": {"type": "Lead"}, "LastName": "x", "Company": "x"}]}
+    ).json()
+    assert row["success"]
+    assert site.delete(f"sobjects/Lead/{lead}").status_code == 204
+
+
+def test_nobody_who_has_left_becomes_an_owner(site):
+    [gone] = site.org.load([{"object": "User", "Username": "gone@example.com", "LastName": "Gone", "IsActive": False}])
+    refused = site.post("sobjects/Account", {"Name": "Acme", "OwnerId": gone})
+    assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "INACTIVE_OWNER_OR_USER")
+    site.org.load([{"object": "User", "Id": gone, "IsActive": True}])
+    assert site.post("sobjects/Account", {"Name": "Acme", "OwnerId": gone}).status_code == 201
