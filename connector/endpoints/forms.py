@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,3 +56,26 @@ def rounds(changes: Sequence[Change], *, apart: bool = True) -> list[dict[int, C
 def near(name: str, names: Iterable[str]) -> str:
     found = get_close_matches(name, sorted(names), 3, 0.6)
     return f" (near: {', '.join(found)})" if found else ""
+
+
+def inside(value: Any, paths: Sequence[tuple[str, ...]]) -> Any:
+    """What stands at `paths` of a value, each item of a list alike; a key that is not there stays away."""
+    if isinstance(value, list):
+        return [inside(item, paths) for item in value]
+    if () in paths or not isinstance(value, dict):
+        return deepcopy(value)
+    return {
+        key: inside(value[key], [path[1:] for path in paths if path[0] == key]) for key, *_ in paths if key in value
+    }
+
+
+def sortable(value: Any) -> tuple[str, Any]:
+    """Numbers with numbers, text with text: equal as `canon.same`, hashable, and in an order."""
+    if isinstance(value, bool | int | float):
+        return ("bool" if isinstance(value, bool) else "number"), value
+    return ("text", value) if isinstance(value, str) else (type(value).__name__, repr(value))
+
+
+def brief(text: object) -> str:
+    """A message of the other side, fit for one line of a log: no markup, no walls of text."""
+    return " ".join(re.sub(r"<[^>]*>", " ", str(text)).split())[:200]

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any
 
 from connector import canon
-from connector.endpoints.forms import FORMS, MADE, STAMPS, list_below
+from connector.endpoints.forms import FORMS, MADE, STAMPS, inside, list_below, sortable
 from connector.errors import (
     Drifted,
     EndpointError,
@@ -266,14 +266,14 @@ class Memory:
         for where in query.where:
             path = tuple(where.field.split("."))
             form = canon.fold if where.fold else self._id if path == (self.id,) else self._form(name, path)
-            wanted = {None if value is None else _sortable(form(value)) for value in where.values}
+            wanted = {None if value is None else sortable(form(value)) for value in where.values}
             held = [(self._value(name, row, path), row) for row in rows]
-            rows = [row for value, row in held if (None if value is None else _sortable(form(value))) in wanted]
+            rows = [row for value, row in held if (None if value is None else sortable(form(value))) in wanted]
         if query.window and rows:
             return self._in_window(query.window, rows, name)
         for column in reversed(query.order):
             values = [(self._value(name, row, tuple(column.split("."))), row) for row in rows]
-            rows = [row for _, row in sorted(values, key=lambda pair: (pair[0] is not None, *_sortable(pair[0])))]
+            rows = [row for _, row in sorted(values, key=lambda pair: (pair[0] is not None, *sortable(pair[0])))]
         return rows
 
     def _in_window(self, window: Window, rows: list[Row], name: str) -> list[Row]:
@@ -283,7 +283,7 @@ class Memory:
             raise SetupError(f"{self.name}: {name} has no column that says when a row changed (one of {stamps})")
 
         def place(moment: str, known: Any) -> tuple[datetime, Any]:
-            return canon.parse(moment, assume_utc=True), _sortable(int(known) if str(known).isdecimal() else known)
+            return canon.parse(moment, assume_utc=True), sortable(int(known) if str(known).isdecimal() else known)
 
         after = place(*window.after) if window.after else None
         placed = sorted(((place(row[stamp], row[self.id]), row) for row in rows if row.get(stamp)), key=lambda p: p[0])
@@ -318,7 +318,7 @@ class Memory:
         out = {}
         for key, below in tree.items():
             if key in row:
-                out[key] = _inside(row[key], below)
+                out[key] = inside(row[key], below)
             elif key in parents:
                 known = self._id(row.get(parents[key].name))
                 held = ((each, self._tables[each].get(known)) for each in parents[key].targets)
@@ -330,16 +330,6 @@ class Memory:
         return {each.relationship: each for each in fields if each.relationship}
 
 
-def _inside(value: Any, paths: list[Path]) -> Any:
-    if isinstance(value, list):
-        return [_inside(item, paths) for item in value]
-    if () in paths or not isinstance(value, dict):
-        return deepcopy(value)
-    return {
-        key: _inside(value[key], [path[1:] for path in paths if path[0] == key]) for key, *_ in paths if key in value
-    }
-
-
 def _merged(old: Row, new: Row, groups: set[Path], at: Path) -> Row:
     out = dict(old)
     for key, value in new.items():
@@ -347,10 +337,3 @@ def _merged(old: Row, new: Row, groups: set[Path], at: Path) -> Row:
         both = isinstance(value, dict) and isinstance(held, dict) and path in groups
         out[key] = _merged(held or {}, value, groups, path) if both else value
     return out
-
-
-def _sortable(value: Any) -> tuple[str, Any]:
-    """Numbers with numbers, text with text: equal as `canon.same`, hashable, and in an order."""
-    if isinstance(value, bool | int | float):
-        return ("bool" if isinstance(value, bool) else "number"), value
-    return ("text", value) if isinstance(value, str) else (type(value).__name__, repr(value))
