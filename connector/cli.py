@@ -149,7 +149,11 @@ def lint(files: tuple[Path, ...], format_: str, combinations: bool) -> int:
     from connector import source  # noqa: PLC0415
 
     chosen = list(files) or _files(
-        "mappings/*.yaml", "mappings/tests/*.yaml", "mappings/connections/*.yaml", "connections/*.yaml"
+        "mappings/*.yaml",
+        "mappings/tests/*.yaml",
+        "mappings/connections/*.yaml",
+        "mappings/apis/*.yaml",
+        "connections/*.yaml",
     )
     findings = [finding for file in chosen for finding in linter.check(file, among=chosen)]
     sources = [source.read(file) for file in chosen if file.is_file() and not _unreadable(findings, file)]

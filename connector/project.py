@@ -129,6 +129,8 @@ def connect(
         url = settings.get("url", "")
         if url.startswith("sqlite:///") and not url.startswith(("sqlite:////", "sqlite:///:memory:")):
             settings["url"] = f"sqlite:///{(project.root / url.removeprefix('sqlite:///')).resolve()}"
+        if "api" in settings:
+            settings["api"] = read(spec.mapping_file(settings["api"], project.file.parent, "apis")).tree
         safe = vault(project, store, clock, name, environ)
         made[name] = connect_system(name, settings, clock, store.cache(f"{project.name}/{name}"), safe)
     return made

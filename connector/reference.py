@@ -20,9 +20,9 @@ _INTRO = """\
 Made from `connector/schema.json`, the grammar that lint checks: change that file, then run
 `python -m connector.reference > docs/language.md`.
 
-Three kinds of file, told apart by the key they have: a [mapping](#mapping) is the reviewed rules of one integration, a
-[connection](#connection) is one customer's installation of it, [examples](#examples) show what a mapping does and are run as
-tests. All are YAML with one meaning for everything that is written: `true`, `false`, `null` and decimal numbers without
+Four kinds of file, told apart by the key they have: a [mapping](#mapping) is the reviewed rules of one integration, a
+[connection](#connection) is one customer's installation of it, an [api file](#api-files) describes a system with an HTTP API,
+[examples](#examples) show what a mapping does and are run as tests. All are YAML with one meaning for everything that is written: `true`, `false`, `null` and decimal numbers without
 leading zeros are what they look like, all else is text (`on`, `NO`, `02134`, `15:30`, `2025-03-01`). A key is given once.
 Anchors, aliases, tags and merge keys are not part of it. Text that begins with `{`, `[`, `*`, `&`, `!`, `@` or a backtick, or that
 holds `{{ }}`, goes in quotes.
@@ -74,7 +74,13 @@ def _page(defs: Any) -> Iterator[str]:
     yield from _section(defs, "## Connection", "connection", "connection_object", "schedule")
     yield _yaml(defs["connection"]["examples"][0])
     grants = defs["auth"]["properties"]["grant"]["enum"]
-    yield from _section(defs, "### Systems", "system", "salesforce_system", "auth", *grants, "sql_system")
+    yield from _section(
+        defs, "### Systems", "system", "salesforce_system", "auth", *grants, "sql_system", "http_system"
+    )
+    yield from _section(
+        defs, "## API files", *(name for name, node in defs.items() if name[:3] == "api" and "properties" in node)
+    )
+    yield _yaml(defs["api"]["examples"][0])
     parts = (f"example_{part}" for part in ("given", "fault", "step", "expect", "write"))
     yield from _section(defs, "## Examples", "examples", "example", *parts)
     yield _yaml(defs["examples"]["examples"][0])

@@ -223,8 +223,11 @@ def installed(file: Path) -> bool:
     return file.is_relative_to(str(files("connector")))
 
 
-def mapping_file(named: str, beside: Path) -> Path:
-    """The file that a connection or an example file names: a path from its own folder, or a shipped mapping by name."""
+def mapping_file(named: str, beside: Path, folder: str = "") -> Path:
+    """The file that a connection or an example file names: a path from its own folder, or a shipped mapping by name.
+
+    With `folder` what lies in that one beside the shipped mappings: `apis`.
+    """
     if named.endswith((".yaml", ".yml")):
         return (beside / named).resolve()
-    return shipped() / f"{named}.yaml"
+    return shipped() / folder / f"{named}.yaml"

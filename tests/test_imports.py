@@ -119,7 +119,15 @@ def test_the_engine_knows_no_endpoint(name: str) -> None:
 
 def test_no_endpoint_knows_the_engine_the_store_or_a_mapping() -> None:
     for name in (name for name in MODULES if part(name) == "endpoints"):
-        assert {part(one) for one in ours(name)} <= {"endpoints", "errors", "model", "canon", "shape", "values", "vault"}, name
+        assert {part(one) for one in ours(name)} <= {
+            "endpoints",
+            "errors",
+            "model",
+            "canon",
+            "shape",
+            "values",
+            "vault",
+        }, name
 
 
 def test_the_sandbox_org_shares_nothing_with_the_code_that_it_is_there_to_test() -> None:

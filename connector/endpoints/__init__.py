@@ -25,8 +25,14 @@ def _sql(name: str, settings: Settings, clock: Clock, _cache: Cache, _vault: Vau
     return Sql(name, settings, clock=clock)
 
 
+def _http(name: str, settings: Settings, clock: Clock, _cache: Cache, _vault: Vault | None) -> Endpoint:
+    from connector.endpoints.http.adapter import Http  # noqa: PLC0415 - httpx is slow to import
+
+    return Http(name, settings, clock=clock)
+
+
 Maker = Callable[[str, Settings, Clock, Cache, Vault | None], Endpoint]
-ENDPOINTS: Mapping[str, Maker] = {"salesforce": _salesforce, "sql": _sql}
+ENDPOINTS: Mapping[str, Maker] = {"salesforce": _salesforce, "sql": _sql, "http": _http}
 """Adapter of a connection -> what makes it."""
 
 

@@ -1,4 +1,4 @@
-"""Is a mapping, a connection or an example file right? All independent faults at once, each at its line and column.
+"""Is a mapping, a connection, an api or an example file right? All independent faults at once, each at its line and column.
 
 The validator that run uses: nothing runs that this refuses, and nothing that this accepts fails to compile. Rules are
 generators over a File, or over each object of it; what the grammar refused is silent for them.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from connector import shape, source
 from connector.errors import SpecError
-from connector.lint import connection, fields, mapping
+from connector.lint import api, connection, fields, mapping
 from connector.lint.file import File, Findings, Object
 from connector.lint.findings import CODES, LEVELS, Finding, render_json, render_text
 from connector.lint.grammar import check as check_grammar
@@ -27,8 +28,9 @@ RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     "mapping": (connection.file_name, connection.names, connection.schedule, mapping.systems, fields.objects),
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
-        *(connection.systems, connection.schedule, connection.logins),
+        *(connection.systems, connection.schedule, connection.logins, api.described),
     ),
+    "api": (connection.file_name, api.paths, api.placeholders, api.fitting, api.signing),
     "examples": (connection.names, connection.mapping_is_there, connection.directions, connection.examples),
 }
 OF_AN_OBJECT: tuple[Callable[[File, Object], Findings], ...] = (
@@ -66,6 +68,7 @@ def check_source(
             if file.mapping and path.resolve() not in {each.resolve() for each in among}:
                 there = [*there, *_rules(file.mapping, shapes, path.parent)]
                 file.mapping_errors = len({finding for finding in there if finding.level == "error"})
+        file.apis = {name: _api(path) for name, path in api.named(file) if path.is_file()}
         found += _rules(file, shapes, path.parent if path else folder)
     return sorted(dict.fromkeys(found), key=lambda finding: finding.order)
 
@@ -89,6 +92,17 @@ def _mapping(path: Path) -> tuple[File | None, list[Finding]]:
     except SpecError:
         return None, []
     return (file if file and file.kind == "mapping" and not file.source.faults else None), found
+
+
+def _api(path: Path) -> tuple[dict[str, Any] | None, int]:
+    try:
+        file, found = _opened(source.read(path), path.parent)
+    except SpecError:
+        return None, 0
+    if file is None or file.kind != "api" or file.source.faults:
+        return None, 0
+    found += _rules(file, {}, None)
+    return file.tree, sum(finding.level == "error" for finding in found)
 
 
 def _rules(file: File, shapes: Mapping[str, Shape] | None, beside: Path | None) -> list[Finding]:

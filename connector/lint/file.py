@@ -135,6 +135,8 @@ class File:
     mapping: File | None = None
     """The mapping that a connection or an example file names, and how many errors it has."""
     mapping_errors: int = 0
+    apis: Mapping[str, tuple[dict[str, Any] | None, int]] = field(default_factory=dict)
+    """System of a connection -> the api file that it names, and how many errors that has."""
 
     @cached_property
     def objects(self) -> dict[str, Object]:

@@ -89,6 +89,11 @@ CODES: dict[str, str] = {
     "secret_in_file": "a secret is written out",
     "login_needs_my_domain": "this sign-in needs the org's own address (My Domain)",
     "schedule_out_of_range": "every is shorter than 30 seconds",
+    # HTTP systems
+    "api_not_found": "the api file that is named is not there",
+    "api_has_errors": "the api file that is named has errors of its own",
+    "unknown_placeholder": "nothing stands for a placeholder where it is used",
+    "missing_placeholder": "a call does not send what it has to",
     # examples
     "unknown_row": "no row has this name",
     "repeated_id": "two examples have the same id",

@@ -48,9 +48,9 @@ class Trouble:
 
 
 def kind_of(tree: Any) -> str:
-    """Which of the three files this is, even if the word that says so is misspelt or missing."""
+    """Which of the four files this is, even if the word that says so is misspelt or missing."""
     keys = list(tree) if isinstance(tree, dict) else []
-    kinds, known = ("examples", "connection"), _defs()["mapping"]["properties"]
+    kinds, known = ("examples", "connection", "api"), _defs()["mapping"]["properties"]
     meant = [nearest(key, (*kinds, *known)) for key in keys if key not in known]
     systems = tree.get("systems") if keys else None
     places = isinstance(systems, dict) and any(isinstance(each, dict) for each in systems.values())
@@ -63,7 +63,7 @@ def check(tree: Any, kind: str) -> list[Trouble]:
     """Every independent error of the grammar."""
     if not isinstance(tree, dict):
         said = f"a file holds a map of keys, this one holds {_found(tree, ())}"
-        return [Trouble("wrong_type", (), said, "begin with mapping: NAME, connection: NAME or examples:")]
+        return [Trouble("wrong_type", (), said, "begin with mapping: NAME, connection: NAME, api: NAME or examples:")]
     found = [trouble for error in _validator(kind).iter_errors(tree) for trouble in _explain(error)]
     unique = {(trouble.code, trouble.at, trouble.message): trouble for trouble in found}
     meant = {(*trouble.at[:-1], trouble.meant) for trouble in found if trouble.meant}

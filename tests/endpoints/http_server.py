@@ -55,13 +55,21 @@ def serving(answer: Callable[[Asked], Answer | Any]) -> Iterator[tuple[str, list
             url = urlsplit(self.path)
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked.append(Asked(self.command, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, raw))
+            asked.append(
+                Asked(self.command, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, raw)
+            )
             said = answer(asked[-1])
             said = said if isinstance(said, Answer) else Answer(said)
             if said.drop:
                 self.close_connection = True
                 return
-            body = said.body if isinstance(said.body, bytes) else b"" if said.body is None else json.dumps(said.body).encode()
+            body = (
+                said.body
+                if isinstance(said.body, bytes)
+                else b""
+                if said.body is None
+                else json.dumps(said.body).encode()
+            )
             self.send_response(said.status)
             for name, value in {"Content-Length": str(len(body)), **said.headers}.items():
                 self.send_header(name, value)
