@@ -27,6 +27,14 @@ from connector.sandbox import Org, serve
 from connector.state import Store
 
 MARK = ".connector-demo"
+SYSTEMS = """\
+systems:
+  hatch: {{adapter: sql, url: "sqlite:///hatch.db", create_tables: true}}
+  i360:
+    adapter: salesforce
+    login: {url}
+    auth: {{grant: client_credentials, client_id: "${{env:I360_CLIENT_ID}}", client_secret: "${{env:I360_CLIENT_SECRET}}"}}
+"""
 CONNECTION = """\
 # yaml-language-server: $schema=../schema.json
 # The demo's connection. Switch an object's direction here, then run: connector run demo
@@ -38,12 +46,6 @@ objects:
   opportunity: {{direction: pull}}
   contact_note: {{direction: push}}
   task: {{direction: push}}
-systems:
-  hatch: {{adapter: sql, url: "sqlite:///hatch.db", create_tables: true}}
-  i360:
-    adapter: salesforce
-    login: {url}
-    auth: {{grant: client_credentials, client_id: "${{env:I360_CLIENT_ID}}", client_secret: "${{env:I360_CLIENT_SECRET}}"}}
 """
 HOME = """
 CREATE TABLE contact_note (id TEXT PRIMARY KEY, external_contact_id TEXT, text TEXT, updated_at TEXT);
@@ -69,7 +71,7 @@ def play(folder: Path, port: int, say: Say) -> None:
         home.executescript(HOME)
     home.close()
     with serve(org, port=_free(port)) as url:
-        (folder / "connections" / "demo.yaml").write_text(CONNECTION.format(url=url), encoding="utf-8")
+        (folder / "connections" / "demo.yaml").write_text((CONNECTION + SYSTEMS).format(url=url), encoding="utf-8")
         with _environment({"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}):
             _Story(folder, org, url, say).tell()
     org.close()

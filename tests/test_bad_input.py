@@ -24,26 +24,20 @@ from click.testing import CliRunner
 
 from connector import canon, project
 from connector.cli import main
+from connector.demo import HOME, SYSTEMS
 from connector.sandbox import Org, fixtures, serve
 
 SHAPES = fixtures.shapes(fixtures.recorded_shapes())
 MAPPING = fixtures.recorded_shapes().parent / "i360_classic.yaml"
-CONNECTION = """\
+CONNECTION = (
+    """\
 connection: acme
 mapping: {mapping}
 enabled: true
 schedule: {{every: 15m}}
-systems:
-  hatch: {{adapter: sql, url: "sqlite:///hatch.db", create_tables: true}}
-  i360:
-    adapter: salesforce
-    login: {url}
-    auth: {{grant: client_credentials, client_id: "${{env:I360_CLIENT_ID}}", client_secret: "${{env:I360_CLIENT_SECRET}}"}}
 """
-HOME = """
-CREATE TABLE contact_note (id TEXT PRIMARY KEY, external_contact_id TEXT, text TEXT, updated_at TEXT);
-CREATE TABLE task (id TEXT PRIMARY KEY, external_contact_id TEXT, title TEXT, due TEXT, updated_at TEXT);
-"""
+    + SYSTEMS
+)
 PROSPECT = str(canon.id18("a01P00000000001"))
 SECRETS = {"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}
 

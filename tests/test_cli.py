@@ -26,10 +26,12 @@ from click.testing import CliRunner, Result
 
 from connector import canon, spec
 from connector.cli import _Progress, main
+from connector.demo import HOME, SYSTEMS
 from connector.sandbox import Org, serve
 
 SHAPES = spec.shipped() / "shapes"
-CONNECTION = """\
+CONNECTION = (
+    """\
 connection: acme
 mapping: i360_classic
 enabled: true
@@ -37,17 +39,9 @@ schedule: {{every: 15m}}
 objects:
   opportunity: {{direction: pull}}
   contact_note: {{direction: push}}
-systems:
-  hatch: {{adapter: sql, url: "sqlite:///hatch.db", create_tables: true}}
-  i360:
-    adapter: salesforce
-    login: {url}
-    auth: {{grant: client_credentials, client_id: "${{env:I360_CLIENT_ID}}", client_secret: "${{env:I360_CLIENT_SECRET}}"}}
 """
-HOME = """
-CREATE TABLE contact_note (id TEXT PRIMARY KEY, external_contact_id TEXT, text TEXT, updated_at TEXT);
-CREATE TABLE task (id TEXT PRIMARY KEY, external_contact_id TEXT, title TEXT, due TEXT, updated_at TEXT);
-"""
+    + SYSTEMS
+)
 APPOINTMENT, PROSPECT = "a02A00000000001IAA", "a01P00000000001IAA"
 NOBODY = "a01P00000000009AAA"
 """Of no prospect: the org refuses a note on it."""

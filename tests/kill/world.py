@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from connector import canon
+from connector.demo import HOME, SYSTEMS
 from connector.sandbox import Org, fixtures, serve
 
 SHAPES = fixtures.shapes(fixtures.recorded_shapes())
@@ -28,22 +29,15 @@ START = datetime(2025, 3, 10, 12, tzinfo=UTC)
 KILLED = START + timedelta(hours=1)
 LATER = timedelta(minutes=1)
 
-CONNECTION = """\
+CONNECTION = (
+    """\
 connection: kill
 mapping: i360_classic
 enabled: true
 schedule: {{every: 15m}}
-systems:
-  hatch: {{adapter: sql, url: "sqlite:///hatch.db", create_tables: true}}
-  i360:
-    adapter: salesforce
-    login: {url}
-    auth: {{grant: client_credentials, client_id: "${{env:I360_CLIENT_ID}}", client_secret: "${{env:I360_CLIENT_SECRET}}"}}
 """
-HOME = """
-CREATE TABLE contact_note (id TEXT PRIMARY KEY, external_contact_id TEXT, text TEXT, updated_at TEXT);
-CREATE TABLE task (id TEXT PRIMARY KEY, external_contact_id TEXT, title TEXT, due TEXT, updated_at TEXT);
-"""
+    + SYSTEMS
+)
 OLD = datetime(2025, 3, 1, tzinfo=UTC)
 
 
