@@ -6,7 +6,7 @@ from collections.abc import Iterator, MutableMapping
 
 import sqlalchemy as sa
 
-from connector.state.database import Database, insert
+from connector.state.database import Database, Found
 from connector.state.tables import remembered
 
 
@@ -23,7 +23,7 @@ class Cache(MutableMapping[str, str]):
 
     def __setitem__(self, key: str, value: str) -> None:
         with self.store.writing() as tx:
-            self.store.upsert(tx, remembered, [{"scope": self.scope, "key": key, "value": value}])
+            self._put(tx, key, value, "replace")
 
     def __delitem__(self, key: str) -> None:
         with self.store.writing() as tx:
@@ -35,9 +35,10 @@ class Cache(MutableMapping[str, str]):
             if old is not None:
                 here = self.here & (remembered.c.key == key) & (remembered.c.value == old)
                 return bool(tx.execute(sa.update(remembered).where(here).values(value=new)).rowcount)
-            row = {"scope": self.scope, "key": key, "value": new}
-            into = insert(tx, remembered).on_conflict_do_nothing().returning(remembered.c.key)
-            return tx.execute(into, row).first() is not None
+            return bool(self._put(tx, key, new, "keep"))
+
+    def _put(self, tx: sa.Connection, key: str, value: str, found: Found) -> int:
+        return self.store.put(tx, remembered, ("scope", "key", "value"), [(self.scope, key, value)], found)
 
     def __iter__(self) -> Iterator[str]:
         with self.store.reading() as conn:

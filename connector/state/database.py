@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.errors import LeaseLost, StateError
+from connector.state.migrations import MIGRATIONS, VERSION
 from connector.state.nouns import Lease
 from connector.state.tables import meta, metadata, stream
 
-VERSION = "1"
+Found = Literal["fail", "keep", "replace"]
 
 _PRAGMAS = (
+    "busy_timeout=10000",  # first: the next one may have to wait already
     "journal_mode=WAL",
     "synchronous=FULL",  # an intent that a power cut rolls back is a record created twice
-    "busy_timeout=10000",
     "foreign_keys=ON",
     "temp_store=MEMORY",
 )
@@ -28,7 +30,10 @@ _PRAGMAS = (
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
+        given = sa.make_url(url)
+        if given.drivername in ("postgresql", "postgres"):
+            given = given.set(drivername="postgresql+psycopg")
+        return sa.create_engine(given, pool_pre_ping=True)
     memory = url in ("sqlite://", "sqlite:///:memory:")
     if not memory:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,14 +63,31 @@ class Database:
         self.url = url
         with self._told():
             self._engine = _engine(url)
-            with self._engine.begin() as tx:
-                metadata.create_all(tx)
-                found = tx.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
-                if found is None:
-                    self.upsert(tx, meta, [{"key": "schema_version", "value": VERSION}])
-                elif found != VERSION:
-                    said = f"made by a newer version of connector ({found}); install that one"
-                    raise StateError(f"{self._shown}: {said}")
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Makes the tables that are not there, and brings those of an older version forward; one process at a time."""
+        with self.reading() as conn:
+            there = set(sa.inspect(conn).get_table_names())
+            if there.issuperset(metadata.tables) and _version(conn) == str(VERSION):
+                return
+        with self.writing() as tx:
+            if tx.dialect.name == "postgresql":
+                tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext("connector state"))))
+            made = meta.name not in sa.inspect(tx).get_table_names()
+            metadata.create_all(tx)
+            found = str(VERSION) if made else _version(tx)
+            if not (found.isdecimal() and int(found) <= VERSION):
+                said = f"made by a newer version of connector ({found}); install that one"
+                raise StateError(f"{self._shown}: {said}")
+            for number in range(int(found), VERSION):
+                for statement in MIGRATIONS[number + 1]:
+                    tx.exec_driver_sql(statement)
+            self.put(tx, meta, ("key", "value"), [("schema_version", str(VERSION))], "replace")
 
     @property
     def _shown(self) -> str:
@@ -107,25 +129,49 @@ class Database:
                     raise LeaseLost("another worker has taken this stream over; this one stops")
             yield tx
 
-    def upsert(self, tx: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        into = insert(tx, table)
-        unique = next((c for c in table.constraints if isinstance(c, sa.UniqueConstraint)), table.primary_key)
-        keys = [column.name for column in unique.columns]
-        rest = {name: into.excluded[name] for name in rows[0] if name not in keys}
-        statement = into.on_conflict_do_update(index_elements=keys, set_=rest)
+    def put(
+        self,
+        tx: sa.Connection,
+        table: sa.Table,
+        columns: Sequence[str],
+        rows: Iterable[tuple[Any, ...]],
+        found: Found = "fail",
+    ) -> int:
+        """Rows as tuples in the order of `columns`; `found` says what becomes of one whose key is there. How many went in."""
         # Sorted, so that two writers lock rows in one order.
-        tx.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))
+        given = list(rows) if found == "fail" else sorted(rows, key=itemgetter(*map(columns.index, key(table))))
+        if "message" in columns:
+            at = columns.index("message")
+            given = [row if row[at].isprintable() else (*row[:at], plain(row[at]), *row[at + 1 :]) for row in given]
+        return (
+            tx.exec_driver_sql(_insert(table, tuple(columns), found, tx.dialect.name), given).rowcount if given else 0
+        )
 
-    def _all(self, asked: sa.Select[Any]) -> list[Any]:
+    def _all(self, *asked: sa.Select[Any]) -> list[Any]:
         with self.reading() as conn:
-            return list(conn.execute(asked))
+            return [row for one in asked for row in conn.execute(one)]
 
 
-def insert(tx: sa.Connection, table: sa.Table) -> Any:
-    """Both know ON CONFLICT, each by a name of its own."""
-    return (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table)
+def plain(text: str) -> str:
+    """What a system has said, without what no database stores: NUL (PostgreSQL) and halves of characters (UTF-8)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+@cache
+def key(table: sa.Table) -> list[str]:
+    """What two rows cannot share."""
+    unique = next((c for c in table.constraints if isinstance(c, sa.UniqueConstraint)), table.primary_key)
+    return [column.name for column in unique.columns]
+
+
+@cache
+def _insert(table: sa.Table, columns: tuple[str, ...], found: Found, dialect: str) -> str:
+    """One row, for executemany, which psycopg sends in one go. As text: SQLAlchemy takes longer over it than SQLite does."""
+    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
+    text = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(mark for _ in columns)})"
+    rest = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key(table))
+    then = {"fail": "", "keep": "DO NOTHING", "replace": f"DO UPDATE SET {rest}"}[found]
+    return f"{text} ON CONFLICT ({', '.join(key(table))}) {then}" if then else text
 
 
 _REMEDIES = {
@@ -137,6 +183,10 @@ _REMEDIES = {
     "unable to open": "check the path and the rights of its folder",
     "locked": "another process holds it; wait for it or stop it",
 }
+
+
+def _version(conn: sa.Connection) -> str:
+    return str(conn.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version")))
 
 
 def _remedy(said: str) -> str:

@@ -59,11 +59,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """`home_base` and `remote_base`: what each side held when last seen, as JSON text; None where nobody has looked."""
+
     key: str
     home: str
     remote: str
     active: bool = True
     made: str = "auto"
+    home_base: str | None = None
+    remote_base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,16 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from connector.model import Note
+from connector.model import Note, Outcome
 from connector.state.cache import Cache
-from connector.state.database import Database
+from connector.state.database import Database, Found, plain
 from connector.state.nouns import Batch, Cursor, Intent, Lease, Link, Parked, Stream, Version
-from connector.state.tables import intent, link, made, millis, moment, note, outcome, row, run, shown, stream, version
+from connector.state.tables import common, intent, link, millis, moment, note, of, outcome, run, shown, stream, version
 
 
 class Store(Database):
@@ -28,7 +29,7 @@ class Store(Database):
         rows = self._all(asked)
         if not rows:
             with self.writing() as tx:
-                self.upsert(tx, stream, [{"connection": connection, "object": name, "cursor": "{}"}])
+                self.put(tx, stream, ("connection", "object", "cursor"), [(connection, name, "{}")], "keep")
             rows = self._all(asked)
         row = rows[0]
         place = (Cursor.load(row.cursor), moment(row.started_at), moment(row.slot_at), row.token is not None)
@@ -62,6 +63,21 @@ class Store(Database):
             made = tx.execute(sa.insert(run).values(**begun, counts="{}", calls=0)).inserted_primary_key
         return lease, int(made[0])  # type: ignore[index]
 
+    def _put(
+        self,
+        tx: sa.Connection,
+        table: sa.Table,
+        ones: Sequence[Any],
+        owned: Mapping[str, Any],
+        found: Found = "fail",
+    ) -> None:
+        """Objects of one class, each with what is `owned` by all."""
+        if ones:
+            cls: Any = type(ones[0])
+            names = common(table, cls)
+            get, rest = attrgetter(*names), tuple(owned.values())
+            self.put(tx, table, (*names, *owned), [get(one) + rest for one in ones], found)
+
     def _set(self, tx: sa.Connection, lease: Lease, **values: Any) -> None:
         tx.execute(sa.update(stream).where(stream.c.id == lease.stream).values(**values))
 
@@ -82,25 +98,22 @@ class Store(Database):
                 named = (outcome.c.read == sa.bindparam("r")) & (outcome.c.record == sa.bindparam("i"))
                 rows = [{"r": read, "i": record} for read, record in batch.closed]
                 tx.execute(sa.update(outcome).where(here & named).values(open=False), rows)
-            if batch.outcomes:
-                waits = [batch.retries.get((one.read, one.record)) for one in batch.outcomes]
-                rows = [
-                    row(outcome, one, **owned, **_wait(wait)) for one, wait in zip(batch.outcomes, waits, strict=True)
-                ]
-                tx.execute(sa.insert(outcome), rows)
-            if batch.notes:
-                tx.execute(sa.insert(note), [row(note, one, **owned) for one in batch.notes])
-            self.upsert(tx, link, [row(link, one, **owned) for one in batch.links])
-            self.upsert(tx, version, [row(version, one, **passed) for one in batch.versions])
+            names = common(outcome, Outcome)
+            said, mine, waits = attrgetter(*names), tuple(owned.values()), batch.retries
+            made = [(*said(one), *mine, *_wait(waits.get((one.read, one.record)))) for one in batch.outcomes]
+            self.put(tx, outcome, (*names, *owned, "attempts", "retry_at", "open"), made)
+            self._put(tx, note, batch.notes, owned)
+            self._put(tx, link, batch.links, {"stream_id": lease.stream, "at": millis(now)}, "replace")
+            self._put(tx, version, batch.versions, passed, "replace")
             if batch.settled:
-                gone = (intent.c.stream_id == lease.stream) & intent.c.key.in_(batch.settled)
-                tx.execute(sa.delete(intent).where(gone))
+                gone = (intent.c.stream_id == lease.stream) & (intent.c.key == sa.bindparam("k"))
+                tx.execute(sa.delete(intent).where(gone), [{"k": key} for key in batch.settled])
             self._set(tx, lease, cursor=cursor.dump(), lease_until=millis(now + ttl))
 
     def journal(self, lease: Lease, intents: Sequence[Intent]) -> None:
         """What is about to be created, before it is: after a kill recovery looks for exactly this."""
         with self.writing(lease) as tx:
-            self.upsert(tx, intent, [row(intent, one, stream_id=lease.stream) for one in intents])
+            self._put(tx, intent, intents, {"stream_id": lease.stream}, "replace")
 
     def finish(
         self,
@@ -118,9 +131,9 @@ class Store(Database):
         """
         owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
         with self.writing(lease) as tx:
-            if notes:
-                tx.execute(sa.insert(note), [row(note, one, **owned) for one in notes])
-            values = {**ended, "counts": json.dumps(ended["counts"]), "finished": millis(now)}
+            self._put(tx, note, notes, owned)
+            error = plain(ended["error"]) if ended["error"] else None
+            values = {**ended, "counts": json.dumps(ended["counts"]), "error": error, "finished": millis(now)}
             tx.execute(sa.update(run).where(run.c.id == run_id).values(**values))
             freed: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
             if cursor is not None:
@@ -133,27 +146,28 @@ class Store(Database):
 
     def versions(self, stream_id: int, read: str, records: Sequence[str]) -> list[tuple[Version, int]]:
         """The handled versions of these records, each with the pass that handled it."""
-        here = sa.select(version).where((version.c.stream_id == stream_id) & (version.c.read == read))
-        rows = [row for some in chunks(records) for row in self._all(here.where(version.c.record.in_(some)))]
-        return [(made(Version, row), row.pass_id) for row in rows]
+        asked = of(version, Version).add_columns(version.c.pass_id)
+        here = asked.where((version.c.stream_id == stream_id) & (version.c.read == read))
+        rows = self._all(*(here.where(version.c.record.in_(some)) for some in chunks(records)))
+        return [(Version(*row), by) for *row, by in rows]
 
     def links(self, stream_id: int, side: str, ids: Sequence[str]) -> list[Link]:
         """Links of these ids of one side, `home` or `remote`."""
-        here = sa.select(link).where(link.c.stream_id == stream_id)
-        return [made(Link, row) for some in chunks(ids) for row in self._all(here.where(link.c[side].in_(some)))]
+        here = of(link, Link).where(link.c.stream_id == stream_id)
+        return [Link(*row) for row in self._all(*(here.where(link.c[side].in_(some)) for some in chunks(ids)))]
 
     def all_links(self, stream_id: int) -> list[Link]:
-        asked = sa.select(link).where(link.c.stream_id == stream_id).order_by(link.c.id)
-        return [made(Link, row) for row in self._all(asked)]
+        asked = of(link, Link).where(link.c.stream_id == stream_id).order_by(link.c.id)
+        return [Link(*row) for row in self._all(asked)]
 
     def put_links(self, stream_id: int, links: Sequence[Link], now: datetime, lease: Lease | None = None) -> None:
         """Links that belong to no page: made by hand, by an example, or by a run (with its lease) that looked for what was lost."""
         with self.writing(lease) as tx:
-            self.upsert(tx, link, [row(link, one, stream_id=stream_id, at=millis(now)) for one in links])
+            self._put(tx, link, links, {"stream_id": stream_id, "at": millis(now)}, "replace")
 
     def intents(self, stream_id: int) -> dict[str, Intent]:
-        rows = self._all(sa.select(intent).where(intent.c.stream_id == stream_id))
-        return {row.key: made(Intent, row) for row in rows}
+        rows = self._all(of(intent, Intent).where(intent.c.stream_id == stream_id))
+        return {row.key: Intent(*row) for row in rows}
 
     def parked(self, stream_id: int) -> list[Parked]:
         """Records whose last outcome waits for another try, oldest first."""
@@ -187,7 +201,7 @@ class Store(Database):
         """Lines of the log that belong to no run."""
         owned = {"run_id": None, "stream_id": found.id, "at": millis(now)}
         with self.writing() as tx:
-            tx.execute(sa.insert(note), [row(note, one, **owned) for one in notes])
+            self._put(tx, note, notes, owned)
 
     def cache(self, scope: str) -> Cache:
         """Text that an endpoint wants to find again in the next process (describes, with when they changed)."""
@@ -198,6 +212,6 @@ def chunks(values: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def _wait(wait: tuple[int, datetime] | None) -> dict[str, Any]:
-    attempts, retry = wait or (1, None)
-    return {"attempts": attempts, "retry_at": millis(retry) if retry else None, "open": retry is not None}
+def _wait(wait: tuple[int, datetime] | None) -> tuple[int, int | None, bool]:
+    """attempts, retry_at, open"""
+    return (1, None, False) if wait is None else (wait[0], millis(wait[1]), True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
 from connector import canon
-
-T = TypeVar("T")
 
 metadata = sa.MetaData()
 _text, _whole = sa.Text, sa.BigInteger
@@ -44,6 +42,7 @@ link = sa.Table(
     *_columns(_text, "key", "home", "remote", "made"),
     *_columns(sa.Boolean, "active"),
     *_columns(_whole, "at"),
+    *_columns(_text, "home_base", "remote_base", null=True),
     sa.UniqueConstraint("stream_id", "key"),
     sa.Index("link_home", "stream_id", "home"),
     sa.Index("link_remote", "stream_id", "remote"),
@@ -78,8 +77,8 @@ outcome = sa.Table(
     *_columns(_text, "reason", "target", "field", null=True),
     *_columns(sa.Boolean, "open"),
     sa.Index("outcome_record", "stream_id", "record"),
-    sa.Index("outcome_open", "stream_id", "open"),
 )
+sa.Index("outcome_waiting", outcome.c.stream_id, sqlite_where=outcome.c.open, postgresql_where=outcome.c.open)
 note = sa.Table(
     "note",
     metadata,
@@ -105,14 +104,15 @@ def moment(value: int | None) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
 
 
-def row(table: sa.Table, one: Any, **owned: Any) -> dict[str, Any]:
-    """An object as a row: the columns that are called like its fields, and those that are given."""
-    given = {column.name: getattr(one, column.name) for column in table.columns if hasattr(one, column.name)}
-    return given | {name: value for name, value in owned.items() if name in table.columns}
+@cache
+def common(table: sa.Table, cls: Any) -> tuple[str, ...]:
+    """The fields of a class that are columns of a table, in the order in which the class is made from them."""
+    return tuple(one.name for one in fields(cls) if one.name in table.columns)
 
 
-def made(cls: Callable[..., T], row: Any) -> T:
-    return cls(*(getattr(row, one.name) for one in fields(cls)))  # type: ignore[arg-type]
+def of(table: sa.Table, cls: Any) -> sa.Select[Any]:
+    """Rows from which the class is made, `cls(*row)`."""
+    return sa.select(*(table.c[name] for name in common(table, cls)))
 
 
 def shown(row: Any) -> dict[str, Any]:
