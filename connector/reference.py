@@ -74,9 +74,8 @@ def _page(defs: Any) -> Iterator[str]:
     yield from _section(defs, "## Connection", "connection", "connection_object", "schedule")
     yield _yaml(defs["connection"]["examples"][0])
     grants = defs["auth"]["properties"]["grant"]["enum"]
-    yield from _section(
-        defs, "### Systems", "system", "salesforce_system", "auth", *grants, "sql_system", "http_system"
-    )
+    names = ("system", "salesforce_system", "auth", *grants, "budget", "sql_system", "http_system")
+    yield from _section(defs, "### Systems", *names)
     yield from _section(
         defs, "## API files", *(name for name, node in defs.items() if name[:3] == "api" and "properties" in node)
     )

@@ -109,11 +109,17 @@ class Script:
 
 
 @contextmanager
-def scripted(*answers, token=token, login="https://acme.my.salesforce.com", known=(PROSPECT,), **settings):
+def scripted(
+    *answers, token=token, login="https://acme.my.salesforce.com", known=(PROSPECT,), describes=None, **settings
+):
     """An adapter whose cache knows some shapes, so that its first call is the one under test."""
     script, clock = Script(*answers, token=token), Still()
     host = httpx.URL(login).host
-    cache = {f"describe {host} 66.0 {name}": json.dumps({"modified": "", "describe": recorded(name)}) for name in known}
+    describes = describes or {name: recorded(name) for name in known}
+    cache = {
+        f"describe {host} 66.0 {name}": json.dumps({"modified": "", "describe": each})
+        for name, each in describes.items()
+    }
     settings = {"adapter": "salesforce", "login": login, "auth": SECRET | {"client_secret": "canary-secret"}} | settings
     transport = httpx.MockTransport(script)
     with closing(Salesforce("remote", settings, clock=clock, cache=cache, transport=transport)) as adapter:
@@ -594,23 +600,23 @@ def test_rows_that_only_look_alike_are_dropped():
 
 
 @contextmanager
-def org_of(*loaded, page_size=2000, cache=None, **more):
+def org_of(*loaded, page_size=2000, cache=None, shapes=(), settings=None, **more):
     """An org whose clock stands at nine, with rows of a minute before, and an adapter signed in to it."""
-    raw = [recorded(name) for name in SHAPES]
-    org = Org(raw, page_size=page_size, clock=lambda: NINE, **more)
+    raw = {name: recorded(name) for name in SHAPES} | {each["name"]: each for each in shapes}
+    org = Org(raw.values(), page_size=page_size, clock=lambda: NINE, **more)
     org.set_clock(NINE - timedelta(minutes=1))
     org.ids = org.load(loaded) if loaded else []
     org.set_clock(NINE)
     try:
-        with serve(org) as url, closing(at(url, cache)) as adapter:
+        with serve(org) as url, closing(at(url, cache, **(settings or {}))) as adapter:
             yield org, adapter
     finally:
         org.close()
 
 
-def at(url, cache=None):
+def at(url, cache=None, **settings):
     clock = Still()
-    adapter = Salesforce("remote", {"login": url, "auth": SECRET}, clock=clock, cache=cache)
+    adapter = Salesforce("remote", {"login": url, "auth": SECRET, **settings}, clock=clock, cache=cache)
     adapter.clock, adapter.url = clock, url
     return adapter
 

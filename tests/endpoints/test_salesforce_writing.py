@@ -1,7 +1,10 @@
 """What the Salesforce adapter writes: exact requests over a scripted transport, and what becomes of them at the sandbox org."""
 
+import io
 import json
+import random
 import threading
+from contextlib import closing
 
 import httpx
 import pytest
@@ -13,15 +16,17 @@ from test_salesforce import (
     PROSPECT,
     SURNAME,
     ask,
+    at,
     composite,
     org_of,
     prospects,
+    recorded,
     refused,
     scripted,
 )
 
 from connector.errors import Drifted, RateLimited, Rejected, Unanswered, Unavailable
-from connector.model import Change, Column, Query
+from connector.model import Change, Column, File, Query
 
 # ---- writing ---------------------------------------------------------------------------------------------
 
@@ -296,3 +301,190 @@ def test_reading_ahead_in_a_thread_while_writing():
         reader.join(30)
         assert len(org.rows(PROSPECT)) == 70
     assert len(found) >= 60
+
+
+# ---- upserts ---------------------------------------------------------------------------------------------
+
+EXTERNAL = "Home_Id__c"
+KEYED = recorded(PROSPECT) | {
+    "fields": [
+        *recorded(PROSPECT)["fields"],
+        {"name": EXTERNAL, "label": "Home id", "type": "string", "length": 40, "nillable": True, "createable": True}
+        | {"updateable": True, "filterable": True, "sortable": True, "externalId": True, "unique": True},
+    ]
+}
+
+
+def keyed(value, **values):
+    return Change("create", PROSPECT, {EXTERNAL: value, **values}, key=EXTERNAL)
+
+
+def test_a_create_with_an_external_id_can_be_repeated():
+    """The first answer is lost, the second call finds what the first has made: no intent, no second row."""
+    with org_of(shapes=[KEYED]) as (org, adapter):
+        changes = [keyed(str(n), **{SURNAME: f"Ada {n}"}) for n in range(250)]
+        org.fault(verb="write", status="lost_reply", path="*/composite")
+        assert {type(each.error) for each in adapter.write(changes)} == {Unanswered}
+        again = adapter.write(changes)
+        assert [each.error for each in again] == [None] * 250
+        assert [row["Id"] for row in org.rows(PROSPECT)] == [each.id for each in again]
+
+
+@pytest.mark.parametrize(
+    ("change", "sent"),
+    [
+        (keyed("7", Name="Ada"), ("PATCH", f"/composite/sobjects/{PROSPECT}/{EXTERNAL}")),
+        (keyed("", Name="Ada"), ("POST", "/composite/sobjects")),
+        (keyed(None, Name="Ada"), ("POST", "/composite/sobjects")),
+        (Change("create", PROSPECT, {EMAIL: "a@example.com"}, key=EMAIL), ("POST", "/composite/sobjects")),
+        (Change("create", PROSPECT, {EXTERNAL: "7"}), ("POST", "/composite/sobjects")),
+        (Change("update", PROSPECT, {EXTERNAL: "7"}, "a01Sb0000000001IAA"), ("PATCH", "/composite/sobjects")),
+    ],
+)
+def test_only_a_create_by_a_unique_external_id_is_an_upsert(change, sent):
+    with scripted(done("a01Sb0000000001IAA"), describes={PROSPECT: KEYED}) as adapter:
+        assert adapter.write([change])[0].error is None
+        request = adapter.script.requests[-1]
+    assert (request.method, request.url.path.removeprefix("/services/data/v66.0")) == sent
+    assert json.loads(request.content)["records"][0].items() >= change.values.items()
+
+
+# ---- hostile and unlucky rows ----------------------------------------------------------------------------
+
+
+def test_a_text_that_looks_like_a_reference_stays_a_text():
+    """Inside a composite call `@{r0.id}` would be replaced by what another part has answered."""
+    names = [f"Ada {n}" for n in range(300)]
+    names[7] = "@{r0[0].id} and more"
+    with org_of() as (org, adapter):
+        written = adapter.write([create(**{SURNAME: name}) for name in names])
+        assert [each.error for each in written] == [None] * 300
+        found = {row["Id"]: row[SURNAME] for row in org.rows(PROSPECT)}
+    assert [found[each.id] for each in written] == names
+
+
+def test_locked_rows_of_several_collections_are_tried_again_together():
+    with org_of(*prospects(600)) as (org, adapter):
+        adapter.describe([PROSPECT])
+        for at in (5, 205, 405):
+            org.lock(PROSPECT, org.ids[at], writes=1)
+        before = org.billed
+        written = adapter.write([Change("update", PROSPECT, {SURNAME: "New"}, id_) for id_ in org.ids])
+        assert [each.error for each in written] == [None] * 600
+        assert org.billed - before == 2
+        assert len(adapter.clock.waits) == 1
+
+
+def test_the_rows_of_one_part_that_is_lost_are_open_and_no_others():
+    lost = (500, [{"errorCode": "UNKNOWN_EXCEPTION", "message": "x"}])
+    answer = composite(results(200), lost, results(199))
+    with scripted(answer) as adapter:
+        written = adapter.write([create(Name=str(n)) for n in range(600)])
+        assert len(adapter.script.requests) == 2
+    kinds = [type(each.error).__name__ for each in written]
+    assert (
+        kinds == ["NoneType"] * 200 + ["Unanswered"] * 400
+    )  # the third answers for 199 of 200: nobody knows for which
+
+
+def test_a_part_that_was_not_possible_now_is_repeated_alone():
+    refused_ = (429, [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "Too many requests"}])
+    with scripted(composite(results(200), refused_), composite_of(100)) as adapter:
+        written = adapter.write([create(Name=str(n)) for n in range(300)])
+        assert len(json.loads(adapter.script.requests[-1].content)["records"]) == 100
+    assert [each.error for each in written] == [None] * 300
+
+
+def composite_of(count):
+    return httpx.Response(200, json=results(count))
+
+
+def test_a_value_that_the_org_cannot_read_spoils_its_row_alone_among_a_thousand():
+    with org_of() as (org, adapter):
+        values = [{SURNAME: f"Ada {n}"} | ({EMAIL: ["no text"]} if n == 637 else {}) for n in range(1000)]
+        written = adapter.write([create(**each) for each in values])
+        assert [at for at, each in enumerate(written) if each.error] == [637]
+        assert len(org.rows(PROSPECT)) == 999
+
+
+def test_a_session_that_ends_within_a_call_of_collections_is_renewed_for_what_was_refused():
+    ended = (401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
+    with scripted(composite(results(200), ended), composite(results(100))) as adapter:
+        written = adapter.write([create(Name=str(n)) for n in range(300)])
+        assert adapter.script.signed_in == 2
+    assert [each.error for each in written] == [None] * 300
+
+
+# ---- duplicate rules -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 300])  # alone, and within a composite call
+def test_duplicates_are_refused_or_saved_as_the_connection_says(count):
+    values = {SURNAME: "Ada", EMAIL: "ada@example.com"}
+    with org_of({"object": PROSPECT, **values}) as (org, adapter):
+        org.rules(PROSPECT, duplicates=[{"fields": [EMAIL], "allow": True}])
+        changes = [create(**{SURNAME: f"New {n}"}) for n in range(count - 1)]
+        *_, refused_ = adapter.write([*changes, create(**values)])
+        assert refused_.error.reason == "DUPLICATES_DETECTED"
+        assert f"refused this {PROSPECT}: DUPLICATES_DETECTED: " in str(refused_.error)
+        assert "`duplicates: allow` in the connection" in str(refused_.error)
+        with closing(at(adapter.url, duplicates="allow")) as allowing:
+            assert [each.error for each in allowing.write([*changes, create(**values)])] == [None] * count
+
+
+# ---- files -----------------------------------------------------------------------------------------------
+
+
+def file(content=b"plan", name="plan.pdf", size=None):
+    return File(name, lambda: io.BytesIO(content), size)
+
+
+@pytest.mark.parametrize("size", [None, 600_000])
+def test_a_file_is_streamed_with_its_record(size):
+    content = random.Random(1).randbytes(600_000)
+    with org_of() as (org, adapter):
+        adapter.describe(["ContentVersion"])
+        before = org.billed
+        values = {
+            "Title": 'The "plan"',
+            "PathOnClient": "plan.pdf",
+            "VersionData": file(content, 'pl"an\r\n.pdf', size),
+        }
+        (written,) = adapter.write([Change("create", "ContentVersion", values)])
+        assert written.error is None
+        assert org.billed - before == 1
+        (row,) = org.rows("ContentVersion")
+        assert (row["Id"], row["Title"], row["ContentSize"]) == (written.id, 'The "plan"', 600_000)
+        reply = adapter._session.ask("GET", f"/sobjects/ContentVersion/{written.id}/VersionData", accept="*/*")
+    assert reply.body == content
+
+
+def test_a_file_that_cannot_be_read_or_is_not_as_long_as_said_fails_alone():
+    def missing():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    bad = [File("gone.pdf", missing), file(b"short", size=9), file(b"too long", size=3)]
+    good = [Change("create", PROSPECT, {SURNAME: "Ada"})]
+    with org_of() as (org, adapter):
+        changes = [Change("create", "ContentVersion", {"PathOnClient": "x.pdf", "VersionData": each}) for each in bad]
+        *refused_, made = adapter.write([*changes, *good])
+        assert org.rows("ContentVersion") == []
+    assert made.error is None
+    assert [each.error.reason for each in refused_] == ["INVALID_VALUE"] * 3
+    assert "the file gone.pdf cannot be read: No such file or directory" in str(refused_[0].error)
+
+
+def test_a_lost_answer_leaves_a_file_open():
+    with org_of() as (org, adapter):
+        org.fault("ContentVersion", verb="write", status="lost_reply")
+        values = {"PathOnClient": "x.pdf", "VersionData": file()}
+        (written,) = adapter.write([Change("create", "ContentVersion", values)])
+        assert type(written.error) is Unanswered
+        assert len(org.rows("ContentVersion")) == 1
+
+
+def test_a_file_goes_with_a_new_record_only():
+    with org_of() as (_, adapter):
+        changed = Change("update", "ContentVersion", {"VersionData": file()}, "068Sb0000000001IAA")
+        (written,) = adapter.write([changed])
+    assert written.error.reason == "INVALID_VALUE"
