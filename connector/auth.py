@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import queue
-import socketserver
 import sys
 import threading
-import webbrowser
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -169,12 +166,15 @@ def _allowed(address: str, redirect: str, wait: int, *, browser: bool, paste: bo
     with _listening(port, urlsplit(redirect).path or "/") as answers:
         click.echo(f"Open this page, sign in and allow access; it is waited for {wait} seconds:\n{address}")
         if browser and _has_browser():
+            import webbrowser  # noqa: PLC0415
+
             webbrowser.open(address)
         try:
             return answers.get(timeout=wait)
         except queue.Empty:
-            said = f"nobody has allowed it within {wait} seconds"
-            raise Unauthorized(f"{said}; start anew when somebody is there") from None
+            said = f"nobody has allowed it within {wait} seconds; start anew when somebody is there"
+            right = "If the page said redirect_uri_mismatch, make auth.redirect a callback URL of the app"
+            raise Unauthorized(f"{said}. {right}") from None
 
 
 def _port(redirect: str) -> int | None:
@@ -183,15 +183,17 @@ def _port(redirect: str) -> int | None:
     return (parts.port or 80) if parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1") else None
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = daemon_threads = True
-    block_on_close = False  # a browser may hold a connection open on which it never asks
-
-
 @contextmanager
 def _listening(port: int, path: str) -> Iterator[queue.Queue[str]]:
     """Addresses that a browser comes back with. Loopback only; anything but the callback's path is not found."""
+    from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 - slow, and every command reads this module
+    from socketserver import ThreadingTCPServer  # noqa: PLC0415
+
     answers: queue.Queue[str] = queue.Queue()
+
+    class Server(ThreadingTCPServer):
+        allow_reuse_address = daemon_threads = True
+        block_on_close = False  # a browser may hold a connection open on which it never asks
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -210,7 +212,7 @@ def _listening(port: int, path: str) -> Iterator[queue.Queue[str]]:
             """The line would show the code."""
 
     try:
-        server = _Server(("127.0.0.1", port), Handler)
+        server = Server(("127.0.0.1", port), Handler)
     except OSError as error:
         said = f"port {port} of auth.redirect cannot be listened at ({error.strerror})"
         raise SetupError(f"{said}; free it, or use --paste") from None

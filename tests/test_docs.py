@@ -423,6 +423,15 @@ def test_the_page_about_signing_in_runs_as_it_is_printed(tmp_path):
     org.close()
 
 
+def test_every_sentence_about_signing_in_is_one_that_is_said():
+    table = TEXTS[SIGNIN].partition("| it says |")[2].partition("\n\n")[0]
+    said = [text for row in table.splitlines()[2:] for text in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    files = ("auth.py", "vault.py", "endpoints/salesforce/signin.py")
+    code = "".join((ROOT / "connector" / file).read_text("utf-8") for file in files)
+    assert len(said) > 10
+    assert [text for text in said if text not in code] == []
+
+
 def _allow(line: str) -> None:
     """Where a line is the address of a page: opens it, and goes where it leads."""
     if line.startswith("http"):

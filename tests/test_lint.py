@@ -356,6 +356,50 @@ systems:
 """
 
 
+BY_KEY = CONNECTION.replace("client_credentials", "jwt_bearer").replace(
+    "client_secret: ", "username: a@example.com, key: "
+)
+BY_PERSON = CONNECTION.replace("client_credentials", "authorization_code").replace('}"}', '}", pkce: false}')
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said", "hint"),
+    [
+        ("authorization_code", "authorisation_code", "grant cannot be this", "did you mean authorization_code?"),
+        (
+            "authorization_code",
+            "password",
+            "grant cannot be this",
+            "one of: client_credentials, authorization_code, jwt_bearer",
+        ),
+        (', client_secret: "${env:SECRET}"', "", "auth needs client_secret", "client_secret: the name of a secret"),
+        ("pkce: false", "pkcs: false", "there is no pkcs in auth", "did you mean pkce?"),
+        ("pkce: false", "pkce: no", "pkce takes true or false, found text", "did you mean false?"),
+        ("pkce: false", "scope: [api]", "there is no scope in auth", "did you mean scopes?"),
+        ("pkce: false", "scopes: [refresh]", "scopes cannot be this", "did you mean refresh_token?"),
+        ("pkce: false", "scopes: [api, api]", "scopes names api twice", "keep one"),
+        ("pkce: false", "redirect: http://example.com/back", "redirect: the app's callback URL", "such as https://"),
+        ("pkce: false", "username: a@example.com", "there is no username in auth", "one of: pkce, redirect, scopes"),
+    ],
+)
+def test_each_grant_has_keys_of_its_own(right: str, wrong: str, said: str, hint: str) -> None:
+    assert check_source(source.parse(BY_PERSON, "acme.yaml")) == []
+    assert check_source(source.parse(BY_KEY, "acme.yaml")) == []
+    (found,) = check_source(source.parse(BY_PERSON.replace(right, wrong), "acme.yaml"))
+    assert said in found.message
+    assert hint in found.hint
+
+
+@pytest.mark.parametrize("text", [BY_KEY, BY_PERSON], ids=["key", "person"])
+@pytest.mark.parametrize("wrong", [CANARY, f"'{CANARY}'", f'"{CANARY}', f"[{CANARY}]", f"!{CANARY} x"])
+@pytest.mark.parametrize("noise", ["", "\nunknown: [", "\nconnection: again"])
+def test_what_is_written_out_for_other_grants_is_not_printed_either(text: str, wrong: str, noise: str) -> None:
+    read = source.parse(text.replace('"${env:SECRET}"', wrong) + noise, "acme.yaml")
+    found = check_source(read)
+    assert any(finding.level == "error" for finding in found)
+    assert CANARY not in render_text(found, [read]) + render_json(found)
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [

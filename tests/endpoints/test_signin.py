@@ -30,7 +30,7 @@ from connector import auth, project, spec
 from connector.cli import main
 from connector.endpoints.salesforce import Salesforce, signin
 from connector.endpoints.wire import Reply, Wire
-from connector.errors import SetupError, Unauthorized
+from connector.errors import EndpointError, SetupError, Unauthorized
 from connector.sandbox import Org, serve
 from connector.sandbox.oauth import grants
 from connector.state import Store
@@ -291,7 +291,7 @@ def answer(**given: str) -> Callable[[str], str]:
         (lambda _: "http://[?state=\x00", "wrong state"),
         (lambda _: "&".join(f"x{n}=1" for n in range(2000)), "it has no state"),
         (lambda _: "canary-code", "it has no state"),
-        (answer(code=None), r"did not let the app in (no code); a user of the org has to press Allow"),
+        (answer(code=None), "did not let the app in (no code); compare auth with how the app is set up"),
         (answer(code="aPrx-canary"), "expired authorization code"),
     ],
 )
@@ -313,15 +313,49 @@ def test_a_code_is_good_once(site: Site) -> None:
 
     done = site.sign_in(change=used)
     assert done.exit_code == 2
-    assert "refused the code (invalid_grant: expired authorization code): a code is good once" in done.output
+    assert "refused the code (invalid_grant: expired authorization code); it is good once" in done.output
     assert not any(secret in done.output for secret in site.tokens())
+
+
+@pytest.mark.parametrize(
+    ("app", "more", "message"),
+    [
+        ({"pkce": True}, PASTED, "(invalid_request missing required code challenge); compare auth"),
+        ({"scopes": ("api", "refresh_token")}, PASTED, "(invalid_scope "),
+        ({"flows": frozenset({"authorization_code"})}, PASTED.replace("full", "api"), ""),
+    ],
+)
+def test_an_app_that_is_set_up_otherwise(site: Site, app: dict[str, Any], more: str, message: str) -> None:
+    site.write(more=more)
+    site.org.sessions.clients["app-of-acme"] = replace(site.org.sessions.clients["app-of-acme"], **app)
+    done = site.sign_in()
+    if not message:
+        site.org.revoke_tokens()
+        done = site.type("run", "acme", "opportunity")
+        message = "does not let the app use this grant (unsupported_grant_type: grant type not supported); its admin"
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_a_user_who_was_switched_off_may_come_back(site: Site) -> None:
+    """Nothing has ended: the refresh token is as good as before once the user is."""
+    apps = site.org.sessions.clients
+    apps["app-of-acme"] = replace(apps["app-of-acme"], rotate=False)
+    site.sign_in()
+    site.org.revoke_tokens()
+    user = next(iter(site.org.users.values()))
+    site.org.edit("User", user.id, {"IsActive": False})
+    with pytest.raises(Unauthorized, match="has this user switched off"):
+        site.describe()
+    site.org.edit("User", user.id, {"IsActive": True})
+    site.describe()
 
 
 def test_a_person_who_denies(site: Site) -> None:
     site.org.consent("deny")
     done = site.sign_in()
     assert done.exit_code == 2
-    assert "access_denied end-user denied authorization" in done.output
+    assert "(access_denied end-user denied authorization); a user of the org has to press Allow" in done.output
 
 
 @pytest.mark.parametrize(
@@ -434,8 +468,9 @@ def test_a_rotated_refresh_token_is_kept_before_the_new_access_token_is_used(
     assert kept[-1].access in site.org.sessions.live
 
 
-def test_many_workers_refresh_once(site: Site) -> None:
+def test_many_workers_refresh_once(site: Site, monkeypatch: pytest.MonkeyPatch, url: str) -> None:  # noqa: F811
     """Threads with adapters of their own, and other processes, all with a token that is refused at once."""
+    monkeypatch.setenv("CONNECTOR_STATE", url)
     site.sign_in()
     site.org.revoke_tokens()
     gate, failed = threading.Barrier(4), []
@@ -531,6 +566,49 @@ def test_a_refresh_that_is_refused_for_now_is_tried_again(site: Site, rotate: bo
     site.org.fault(path="/services/oauth2/token", status=503, times=2)
     site.describe()
     assert refreshes(site) == 1
+
+
+@pytest.mark.parametrize("key", ["", new_key()])
+def test_a_run_without_its_key_fails_and_says_so(site: Site, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    site.sign_in()
+    monkeypatch.setenv("CONNECTOR_KEY", key)
+    for words in (["run", "acme", "opportunity"], ["preview", "acme", "opportunity"], ["auth", "status", "acme"]):
+        done = site.type(*words)
+        assert done.exit_code == 2
+        assert "CONNECTOR_KEY" in done.output
+    monkeypatch.setenv("CONNECTOR_KEY", KEY)
+    assert site.type("run", "acme", "opportunity").exit_code == 0
+    assert refreshes(site) == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"access_token": "canary\r\nX: y"},
+        {"access_token": "canary token"},
+        {"access_token": "canary\u00e4"},
+        {"access_token": {"canary": 1}},
+        {"instance_url": ["canary"]},
+        {"refresh_token": {"canary": 1}},
+        {"refresh_token": ""},
+        {"scope": {"canary": 1}, "id": ["canary"]},
+    ],
+)
+def test_an_odd_answer_costs_nobody_the_sign_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    site.org.sessions.clients["app-of-acme"] = replace(site.org.sessions.clients["app-of-acme"], rotate=False)
+    site.sign_in()
+    site.org.revoke_tokens()
+    with monkeypatch.context() as patch:
+        real = grants._written
+        patch.setattr(grants, "_written", lambda made, asked: real(made, asked) | more)
+        try:
+            site.describe()
+        except EndpointError as error:
+            assert "canary" not in str(error)  # noqa: PT017
+    site.org.revoke_tokens()
+    site.describe()
 
 
 def test_a_secret_that_was_changed_ends_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -660,8 +738,10 @@ def test_an_assertion_names_the_host_that_signs_in_such_orgs(login: str, audienc
 # ---- at rest ----------------------------------------------------------------------------------------------
 
 
-def test_nothing_secret_lies_in_plain_text_anywhere(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("pkce", ["true", "false"])
+def test_nothing_secret_lies_in_plain_text_anywhere(site: Site, caplog: pytest.LogCaptureFixture, pkce: str) -> None:
     caplog.set_level("DEBUG")
+    site.write(more=PASTED.replace("false", pkce))
     site.sign_in()
     seen = site.tokens()
     for fault in (None, 503, "lost_reply", None):
@@ -672,7 +752,8 @@ def test_nothing_secret_lies_in_plain_text_anywhere(site: Site, caplog: pytest.L
         site.type("log", "acme")
         site.type("auth", "status", "acme", "--json")
         seen |= site.tokens()
-    assert len(seen) > 6
+    assert len(seen) > 6 + (pkce == "true")
+    seen.add(KEY)
     files = {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
     assert any(path.name == "state.db" for path in files)
     for secret in seen:

@@ -35,6 +35,14 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """Grant -> what it cannot do without."""
 _HOSTS = (".my.salesforce.com", ".salesforce.com", ".force.com")
 _ASSERTED = timedelta(minutes=3)
+_SAID = {
+    "inactive_user": ("has this user switched off", "an admin of the org can switch it on, or name another"),
+    "inactive_org": ("is switched off", "ask its admin"),
+    "redirect_uri_mismatch": ("does not know auth.redirect", "make it letter by letter a callback URL of the app"),
+    "unsupported_grant_type": ("does not let the app use this grant", "its admin switches the flow on in the app"),
+}
+"""What the org's `error` means, and what would be right."""
+_SECRET = {"client_secret", "refresh_token", "code", "code_verifier", "assertion"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +149,11 @@ def redeem(app: App, login: Wire, asked: Consent, ended_at: str, now: datetime, 
         why = "it answers another question than this one (wrong state)" if "state" in given else "it has no state"
         raise Unauthorized(f"the address that came back was not used: {why}; start anew and use the newest page")
     if "code" not in given:
-        why = _brief(f"{given.get('error', 'no code')} {given.get('error_description', '')}".strip(), app)
-        raise Unauthorized(f"{login.origin.host} did not let the app in ({why}); a user of the org has to press Allow")
+        error = given.get("error", "no code")
+        why = _brief(f"{error} {given.get('error_description', '')}".strip())
+        denied = error == "access_denied"
+        right = "a user of the org has to press Allow" if denied else "compare auth with how the app is set up"
+        raise Unauthorized(f"{login.origin.host} did not let the app in ({why}); {right}")
     form = {"grant_type": "authorization_code", "code": given["code"], "redirect_uri": app.redirect, **app.shown}
     body = _tokens(app, login, form | ({"code_verifier": asked.verifier} if app.pkce else {}))
     refresh = body.get("refresh_token")
@@ -222,7 +233,8 @@ class SignIn:
             said = f"{host} does not take the refresh token of system {app.system} any more ({error}): {why}"
             keep(app, vault, replace(asking, ended=said))
             raise Unauthorized(f"{said}; {again(vault)}") from None
-        refresh = str(body.get("refresh_token") or found.refresh)
+        new = body.get("refresh_token")  # only with rotation
+        refresh = new if isinstance(new, str) and new else found.refresh
         made = keep(app, vault, replace(found, refresh=refresh, access="", asked=False))
         instance = _origin(Wire(_full(body["instance_url"])))
         if instance != found.instance:
@@ -246,36 +258,35 @@ def _tokens(app: App, login: Wire, form: Mapping[str, str]) -> dict[str, Any]:
     if reply.status >= 400:
         _refused(app, login.origin.host, form, body)
     token, instance = body.get("access_token"), body.get("instance_url")
-    if not (isinstance(token, str) and isinstance(instance, str) and token and instance):
+    if not (isinstance(token, str) and isinstance(instance, str) and re.fullmatch(r"[!-~]+", token) and instance):
         raise reply.odd("without a token and the address to use it at")
     return body
 
 
 def _refused(app: App, host: str, form: Mapping[str, str], body: Mapping[str, Any]) -> NoReturn:
     """Who can act: Salesforce says it in `error` (help: OAuth 2.0 authorization errors)."""
-    error = body.get("error")
-    why = _brief(f"{error}: {body.get('error_description')}", app, *form.values())
+    error = str(body.get("error"))
+    why = _brief(f"{error}: {body.get('error_description')}", *(form[key] for key in _SECRET & form.keys()))
     if error == "rate_limit_exceeded":
         raise Unavailable(f"{host} does not sign in any more clients at the moment ({why})")
-    if error in ("inactive_user", "inactive_org"):
-        raise Unauthorized(f"{host} has the user or the org switched off ({why}); an admin of the org can switch it on")
-    if error == "redirect_uri_mismatch":
-        raise Unauthorized(f"{host}: auth.redirect is not letter by letter a callback URL of the app ({why})")
     if error == "invalid_grant" and "refresh_token" in form:
         raise _Ended(why)
-    if error == "invalid_grant" and "code" in form:
-        said = "a code is good once and for minutes only, and the app's PKCE setting must be that of auth.pkce"
-        raise Unauthorized(f"{host} refused the code ({why}): {said}; start anew")
-    if "assertion" in form:
-        said = "the app needs the certificate of this key and must be allowed to this user; look at this clock, too"
-        raise Unauthorized(f"{host} refused the assertion for {app.username} ({why}): {said}")
-    raise Unauthorized(f"{host} refused the client id or secret ({why}); check the connection's secrets")
+    what, right = "refused the client id or secret", "check the connection's secrets"
+    if error in _SAID:
+        what, right = _SAID[error]
+    elif "assertion" in form:
+        what = f"refused the assertion for {app.username}"
+        right = "the app needs the certificate of this key, the user must be allowed it, this machine's clock be right"
+    elif error == "invalid_grant" and "code" in form:
+        what = "refused the code"
+        right = "it is good once and for minutes, and auth.pkce must be as the app is set up; start anew"
+    raise Unauthorized(f"{host} {what} ({why}); {right}")
 
 
-def _brief(text: str, app: App, *secret: str) -> str:
+def _brief(text: str, *secret: str) -> str:
     """A message of the other side on one line, without markup and without what we had sent."""
-    for each in (*secret, app.client_secret):
-        text = text.replace(each, "***") if len(each) > 3 and each not in (app.grant, app.client_id) else text
+    for each in secret:
+        text = text.replace(each, "***")
     return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:200]
 
 
