@@ -152,7 +152,9 @@ def instead(word: str, names: Iterable[str]) -> str:
 _WIDTH = 140
 _OPEN = r"""["']?(?:\$\{env:\w+\}|client_credentials|authorization_code|jwt_bearer|true|false)["']?"""
 _SECRETS = re.compile(
-    rf"""(?ix) (?: client_?id | secret | secrt | passw(?:or)?d | token | api_?key | \bkey\b ) \w* ["']? [ \t]* : [ \t]*
+    rf"""(?ix) (?: client_?id | secret | secrt | passw(?:or)?d | token | api_?key
+        | \bkey\b (?! ["']? [ \t]* : [ \t]* "\{{ \w+ \}}" )  # a placeholder of an api file is none
+        ) \w* ["']? [ \t]* : [ \t]*
         (?! {_OPEN} [ \t]* (?: [,}}#\n] | $ ) ) ( "[^"\n]*"? | '[^'\n]*'? | [\[{{|>] .* | [^\s,}}\#]+ )
       | // ( [^/?\#\s"']* : [^\s"']* @ | [^\s"']* [?&] (?: password | passwd | pwd | token ) = [^\s"']* )"""
 )
