@@ -25,6 +25,7 @@ import click
 from connector import __version__
 from connector.auth import auth
 from connector.errors import ConnectorError, SpecError
+from connector.upkeep import state
 
 if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
     from connector.engine import Run
@@ -366,6 +367,9 @@ def schema(markdown: bool) -> None:
         click.echo(reference.markdown(spec.grammar()), nl=False)
     else:
         click.echo(json.dumps(spec.grammar(), indent=2, ensure_ascii=False))
+
+
+main.add_command(state)
 
 
 @main.command(name="sandbox")

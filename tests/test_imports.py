@@ -14,7 +14,7 @@ LEVELS = (
     {"errors", "model", "canon", "source", "spec"},
     {"values", "shape", "state", "vault", "endpoints"},
     {"plan", "schedule", "lint", "pages", "matching", "writing", "engine"},
-    {"project", "examples", "report", "status", "reference", "demo", "auth", "cli"},
+    {"project", "examples", "report", "status", "reference", "demo", "auth", "upkeep", "cli"},
     {"__init__", "__main__"},
 )
 """From the bottom up; a package counts as its name. `sandbox` stands apart."""
@@ -30,7 +30,8 @@ BESIDE = {
     "status": {"project"},
     "demo": {"project", "report"},
     "auth": {"project", "report"},
-    "cli": {"project", "examples", "report", "status", "reference", "demo", "auth"},
+    "upkeep": {"project"},
+    "cli": {"project", "examples", "report", "status", "reference", "demo", "auth", "upkeep"},
 }
 """What a part may import of its own level."""
 
@@ -39,7 +40,7 @@ KEPT = {
     "sqlalchemy": {"state", "endpoints.sql", "examples.http"},
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},
-    "click": {"cli", "auth", "sandbox"},
+    "click": {"cli", "auth", "upkeep", "sandbox"},
     "cryptography": {"vault", "endpoints.salesforce.signin", "sandbox.oauth"},
     "jinja2": {"values"},
     "jmespath": {"values", "reference", "sandbox"},

@@ -1,6 +1,10 @@
 """The store: the same rules on SQLite and on PostgreSQL, for stores that are new, old, from the future, and shared."""
 
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -9,10 +13,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from endpoints.databases import schema, url  # noqa: F401
+from test_engine import Bench, thing
 
 from connector.errors import StateError
 from connector.model import Note, Outcome
-from connector.state import Batch, Cursor, Intent, Link, Parked, Pass, Store, Version
+from connector.state import Batch, Cursor, Intent, Link, Parked, Pass, Store, Version, retention
 from connector.state.migrations import MIGRATIONS, VERSION
 from connector.state.tables import metadata
 
@@ -246,3 +251,150 @@ def test_any_text_of_a_system_can_be_stored(nasty, store):
     ended = {"status": "failed", "counts": {}, "calls": 0, "error": nasty, "since": None, "until": None}
     store.finish(lease, run, NOW, ended, [], None, "")
     assert store.runs("c")[0]["error"] == kept["message"]
+
+
+# ---- how long it is kept ----------------------------------------------------------------------------------------
+
+DAY = timedelta(days=1)
+
+
+def ended(store, lease, run, now):
+    done = {"status": "ok", "counts": {}, "calls": 0, "error": None, "since": None, "until": None}
+    store.finish(lease, run, now, done, [], None, "")
+
+
+def history(store, days=200):
+    """A run a day: record `daily` is updated, `once` came with the first one, `waits` failed in it."""
+    for day in range(days):
+        now = NOW + day * DAY
+        _, lease, run = begun(store, now=now)
+        outcomes, retries = [Outcome("daily", "thing", "updated")], {}
+        if day == 0:
+            outcomes += [Outcome("once", "thing", "created"), Outcome("waits", "thing", "failed", "rejected")]
+            retries = {("thing", "waits"): (1, now)}
+        batch = Batch(outcomes, [Note("warning", "w", "w")], [Link("once", "1", "once")], retries=retries)
+        store.commit(lease, run, batch, Cursor(), now, TTL)
+        yield lease, run, now
+
+
+def kept(store):
+    """record -> days on which it has an outcome; and on which there are runs and notes"""
+    day = lambda text: (datetime.fromisoformat(text) - NOW).days  # noqa: E731
+    days = {}
+    for one in store.outcomes("c", limit=1000):
+        days.setdefault(one["record"], []).append(day(one["at"]))
+    return (
+        days,
+        [day(one["started"]) for one in store.runs("c", 1000)],
+        [day(n["at"]) for n in store.notes("c", limit=1000)],
+    )
+
+
+def test_what_is_old_is_forgotten_but_the_latest_and_what_waits(store, monkeypatch):
+    monkeypatch.setattr("connector.state.retention.BATCH", 7)
+    monkeypatch.setattr("connector.state.retention.KEEP", timedelta(days=10_000))
+    for lease, run, now in history(store, 50):
+        ended(store, lease, run, now)
+    assert store.prune(NOW + 40 * DAY) == 40 + 39 + 40  # the first run stays with what is left of it
+    young = list(range(49, 39, -1))
+    assert kept(store) == ({"daily": young, "once": [0], "waits": [0]}, [*young, 0], young)
+    stream = store.stream("c", "item").id
+    assert [one.record for one in store.parked(stream)] == ["waits"]
+    assert len(store.all_links(stream)) == 1
+    assert store.prune(NOW + 40 * DAY) == 0
+    store.prune(NOW + 1000 * DAY)
+    assert kept(store) == ({"daily": [49], "once": [0], "waits": [0]}, [49, 0], [])
+
+
+def test_a_run_forgets_what_is_older_than_90_days_and_looks_once_a_day(store, monkeypatch):
+    pruned, prune = [], retention.prune
+    monkeypatch.setattr(retention, "prune", lambda store, before: (pruned.append(before), prune(store, before)))
+    for lease, run, now in history(store, 100):
+        ended(store, lease, run, now)
+        later = now + timedelta(hours=1)
+        ended(store, *begun(store, now=later)[1:], later)
+    assert pruned == [
+        NOW + timedelta(days=day, hours=1) for day in range(10)
+    ]  # from the hour at which something is older
+    days, runs, notes = kept(store)
+    assert days == {"daily": list(range(99, 9, -1)), "once": [0], "waits": [0]}
+    assert (set(runs), notes) == ({*range(9, 100), 0}, list(range(99, 9, -1)))
+
+
+# ---- backup -----------------------------------------------------------------------------------------------------
+
+
+def connector(folder, *words, **environ):
+    done = subprocess.run(
+        [sys.executable, "-m", "connector", *words],
+        cwd=folder,
+        env={**os.environ, "CONNECTOR_STATE": "", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_backup_of_a_run_under_way_is_a_state_to_go_on_from(tmp_path):
+    """Made at the second of three writes, restored when all is done: the rest is found again and not made twice."""
+    (tmp_path / ".connector").mkdir()
+    state = tmp_path / ".connector" / "state.db"
+    backup = tmp_path / "state-backup.db"
+    bench = Bench([thing(str(n), key=str(n), minutes=-n) for n in (3, 2, 1)], store=Store(f"sqlite:///{state}"), page=1)
+    said = []
+
+    def at_the_second(what):
+        if what == "write:item" and len(bench.written) == 1 and not said:
+            said.append(connector(tmp_path, "state", "backup", "state-backup.db"))
+
+    bench.target.on_call = at_the_second
+    assert bench.run().counts["created"] == 3
+    assert [code for code, _ in said] == [0], said
+    assert backup.stat().st_mode & 0o777 == 0o600
+    bench.store.close()
+    for file in state.parent.glob("state.db*"):
+        file.unlink()
+    shutil.copy(backup, state)
+    bench.store = Store(f"sqlite:///{state}")
+    assert bench.store.stream("c", "item").running
+    assert len(bench.store.outcomes("c")) == 1
+    done = bench.run(after=1, alive=lambda _owner: False)
+    assert (done.status, done.counts["created"], done.counts["unchanged"]) == ("ok", 0, 2)
+    assert [key for (key,) in bench.items("key")] == ["1", "2", "3"]
+    bench.store.close()
+
+
+def test_a_backup_takes_no_file_that_is_there(tmp_path):
+    Store(f"sqlite:///{tmp_path}/.connector/state.db").close()
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    code, said = connector(tmp_path, "state", "backup", "mine")
+    assert (code, "File exists" in said, (tmp_path / "mine").read_text("utf-8")) == (2, True, "mine")
+    code, said = connector(tmp_path, "state", "backup", "no/folder/x")
+    assert (code, "No such file or directory" in said) == (2, True)
+
+
+def test_there_is_nothing_to_keep_where_there_is_no_state(tmp_path):
+    for words in (("backup", "x"), ("prune", "--older", "90d")):
+        code, said = connector(tmp_path, "state", *words)
+        assert (code, "there is no .connector/state.db here" in said) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_on_postgresql_is_made_by_its_own_means(schema, tmp_path):  # noqa: F811
+    code, said = connector(tmp_path, "state", "backup", "x", CONNECTOR_STATE=schema)
+    assert (code, "pg_dump" in said, list(tmp_path.iterdir())) == (2, True, [])
+
+
+def test_prune_says_how_much_is_forgotten(url, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("connector.state.retention.KEEP", timedelta(days=10_000))
+    with closing(Store(url)) as store:
+        for lease, run, now in history(store, 3):
+            ended(store, lease, run, now)
+    assert connector(tmp_path, "state", "prune", "--older", "1d", CONNECTOR_STATE=url) == (
+        0,
+        "6 outcomes, runs and lines of the log are forgotten\n",
+    )
+    code, said = connector(tmp_path, "state", "prune", "--older", "soon", CONNECTOR_STATE=url)
+    assert (code, "write it like 90d" in said) == (2, True)

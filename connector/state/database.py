@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -111,6 +113,23 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def backup(self, file: Path) -> None:
+        """One moment of it as a new file, while others read and write. SQLite only; raises StateError."""
+        if self._engine.dialect.name != "sqlite":
+            raise StateError(f"{self._shown}: PostgreSQL brings what it needs: pg_dump --format=custom --file={file}")
+        try:
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise StateError(f"{file}: {error.strerror}; name a file that can be made and is not there yet") from None
+        try:
+            with closing(sqlite3.connect(self._engine.url.database or "", isolation_level=None)) as db:
+                db.execute("VACUUM INTO ?", (str(file),))
+            with file.open("rb+") as made:
+                os.fsync(made.fileno())
+        except (sqlite3.Error, OSError) as error:
+            file.unlink()
+            raise StateError(f"{file}: {error}; {_remedy(str(error))}") from None
 
     # ---- transactions --------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.model import Note, Outcome
+from connector.state import retention
 from connector.state.cache import Cache
 from connector.state.database import Database, Found, plain
 from connector.state.nouns import Batch, Cursor, Intent, Lease, Link, Parked, Stream, Version
@@ -127,7 +128,8 @@ class Store(Database):
     ) -> None:
         """The run's last transaction; it gives the token back. `ended`: status, counts, calls, error, since, until.
 
-        With a cursor the run has read everything; versions stamped before `keep_from` are then forgotten.
+        With a cursor the run has read everything; versions stamped before `keep_from` are then forgotten. Once a day
+        the old part of the log is, too.
         """
         owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
         with self.writing(lease) as tx:
@@ -141,6 +143,9 @@ class Store(Database):
                 old = (version.c.stream_id == lease.stream) & (version.c.stamp < keep_from)
                 tx.execute(sa.delete(version).where(old))
             self._set(tx, lease, **freed)
+        if retention.due(self, now):
+            retention.looked(self, now)
+            retention.prune(self, now - retention.KEEP)
 
     # ---- what the engine asks, a page at a time --------------------------------------------------------------
 
@@ -202,6 +207,10 @@ class Store(Database):
         owned = {"run_id": None, "stream_id": found.id, "at": millis(now)}
         with self.writing() as tx:
             self._put(tx, note, notes, owned)
+
+    def prune(self, before: datetime) -> int:
+        """Forget outcomes, runs and notes of before; how many that were. What waits and what is latest stays."""
+        return retention.prune(self, before)
 
     def cache(self, scope: str) -> Cache:
         """Text that an endpoint wants to find again in the next process (describes, with when they changed)."""
