@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +19,7 @@ from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.codes import LostPlace
 from connector.endpoints.salesforce.session import Session
 from connector.endpoints.wire import Reply
-from connector.errors import EndpointError, RateLimited, Unavailable
+from connector.errors import EndpointError, RateLimited
 from connector.model import Clock, Query, Row, Shape
 
 PAGE = 2_000
@@ -27,6 +28,7 @@ _RESULTS, _CELLS = 50_000, 2_000_000
 """Rows of one result call, and its cells: an answer is held in memory."""
 _FIRST, _LONGEST, _GIVE_UP = 5.0, 60.0, 1_800.0
 """Seconds before the first look at a job, between two looks, and after which it is given up."""
+_ID = re.compile(r"[0-9A-Za-z]{15,18}", re.ASCII)
 
 
 class Unordered(LostPlace):
@@ -70,7 +72,7 @@ def _finished(session: Session, clock: Clock, text: str, *, deleted: bool) -> di
     job = _asked(session, "POST", "/jobs/query", body).json()
     wait, waited = _FIRST, 0.0
     while waited < _GIVE_UP:
-        if not isinstance(job, dict) or not isinstance(job.get("id"), str):
+        if not (isinstance(job, dict) and _ID.fullmatch(str(job.get("id")))):
             break
         if job.get("state") == "JobComplete":
             return job
@@ -78,7 +80,7 @@ def _finished(session: Session, clock: Clock, text: str, *, deleted: bool) -> di
             break
         clock.sleep(wait)
         waited, wait = waited + wait, min(wait * 2, _LONGEST)
-        job = _asked(session, "GET", f"/jobs/query/{words.literal('id', job['id'])[1:-1]}").json()
+        job = _asked(session, "GET", f"/jobs/query/{job['id']}").json()
     state = job.get("state") if isinstance(job, dict) else None
     raise LostPlace(f"a Bulk job was {state or 'not made'} after {waited:.0f} seconds")
 
@@ -86,9 +88,9 @@ def _finished(session: Session, clock: Clock, text: str, *, deleted: bool) -> di
 def _asked(session: Session, method: str, path: str, body: Any = None) -> Reply:
     try:
         return session.ask(method, path, body, accept="*/*")
-    except (Unavailable, RateLimited):
+    except RateLimited:
         raise
-    except EndpointError as error:  # refused: this object, this user or this org has no Bulk
+    except EndpointError as error:  # this object, this user or this org has no Bulk, or not now; pages may do
         raise LostPlace(str(error)) from None
 
 

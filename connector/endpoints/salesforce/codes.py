@@ -115,7 +115,8 @@ def refusal(where: str, body: Any) -> EndpointError | None:
     if not isinstance(code, str):
         return None
     kind, advice = CODES.get(code, (Rejected, ""))
-    said, fields = _sentence(first.get("message")), tuple(map(str, first.get("fields") or ()))
+    named = first.get("fields")
+    said, fields = _sentence(first.get("message")), tuple(map(str, named)) if isinstance(named, list) else ()
     if kind is RateLimited:
         concurrent = "concurrent" in said.lower()
         kind, advice = (Unavailable, CONCURRENT) if concurrent else (RateLimited, USED_UP)

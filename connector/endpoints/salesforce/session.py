@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from connector.endpoints.salesforce.codes import STATUSES, LostPlace, brief, refusal
+from connector.endpoints.salesforce.codes import STATUSES, LostPlace, refusal
 from connector.endpoints.salesforce.signin import App, SignIn, trusted
 from connector.endpoints.wire import NOT_NOW, Content, Reply, Transport, Wire, patiently
 from connector.errors import EndpointError, RateLimited, Rejected, Unanswered, Unauthorized, Unavailable
@@ -143,7 +143,9 @@ class Session:
             error = refusal(self.host, body) or EndpointError(
                 f"{self.host} answered a part of a call with {status}: {STATUSES.get(status, 'and no reason')}"
             )
-            if status in NOT_NOW or (status >= 500 and safe):
+            if status in NOT_NOW:
+                error = Unavailable(f"{self.host} answered a part of a call with {status}: not possible at the moment")
+            elif status >= 500 and safe:
                 error = Unavailable(str(error))
             elif status >= 500:
                 error = Unanswered(f"{error}: it may or may not have applied it")
@@ -199,7 +201,7 @@ class Session:
             error = refusal(reply.asked, reply.json())
         except EndpointError:
             error = None
-        if not_now := reply.busy(brief(error) if error else ""):
+        if not_now := reply.busy(str(error) if error and reply.status >= 500 else ""):
             raise not_now
         said = error or f"{reply.asked} answered {reply.status}: {STATUSES.get(reply.status, 'and no reason')}"
         if reply.status == 401 or (error is None and reply.status == 403):
