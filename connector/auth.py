@@ -59,7 +59,7 @@ def login(connection: str, system: str | None, no_browser: bool, paste: bool, wa
         with closing(Wire(app.login)) as wire:
             asked = signin.consent(app, wire)
             ended_at = _allowed(asked.address, app.redirect, wait, browser=not no_browser, paste=paste)
-            grant = signin.redeem(app, wire, asked, ended_at, SystemClock().now(), None)
+            grant = signin.redeem(app, wire, asked, ended_at, SystemClock().now())
         with vault.alone(app.label):
             signin.keep(app, vault, grant)
     click.echo(f"{found.name} is signed in to {grant.instance}{grant.user and f' as {grant.user}'}")
@@ -195,18 +195,22 @@ def _listening(port: int, path: str) -> Iterator[queue.Queue[str]]:
         allow_reuse_address = daemon_threads = True
         block_on_close = False  # a browser may hold a connection open on which it never asks
 
+        def handle_error(self, *_: Any) -> None:
+            """A browser that goes away in mid-sentence is no news."""
+
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
-            ours = urlsplit(self.path).path == path
+            ours = self.path.partition("?")[0] == path
+            if ours:
+                answers.put(self.path)
             self.send_response(200 if ours else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Referrer-Policy", "no-referrer")
             self.end_headers()
             if ours:
                 self.wfile.write(_PAGE)
-                answers.put(self.path)
 
         def log_message(self, *_: Any) -> None:
             """The line would show the code."""

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -220,8 +222,6 @@ def kept_rows() -> Iterator[tuple[tuple[str, str], str]]:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -244,6 +244,10 @@ def test_a_browser_on_this_machine_brings_the_answer_itself(tmp_path: Path, monk
             assert asked["code_challenge_method"] == ["S256"]
             back = httpx.get(first[1].strip()).headers["location"].replace("localhost", "127.0.0.1")
             assert httpx.get(back.replace("/back/here", "/elsewhere")).status_code == 404
+            for rude in (b"GET //[ HTTP/1.1\r\n\r\n", b"\xff\r\n\r\n", b"GET /back"):
+                with socket.create_connection(("127.0.0.1", urlsplit(redirect).port)) as caller:
+                    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # hangs up at once
+                    caller.sendall(rude)
             page = httpx.get(back)
             rest = run.stdout.read()
         assert (run.returncode, page.status_code) == (0, 200), rest
@@ -262,8 +266,6 @@ def test_nobody_comes(site: Site) -> None:
 
 
 def test_a_port_that_is_taken_is_said_with_the_way_round(site: Site) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         site.write(more=f', redirect: "http://localhost:{taken.getsockname()[1]}/"')
         done = site.type("auth", "login", "acme")

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from connector import canon
+from connector.endpoints.salesforce.codes import brief
 from connector.endpoints.wire import Transport, Wire, loopback
 from connector.errors import SetupError, Unauthorized, Unavailable
 from connector.model import Clock
@@ -141,7 +142,7 @@ def consent(app: App, login: Wire) -> Consent:
     return Consent(f"{login.origin.join(f'{PATH}authorize')}?{urlencode(asked)}", state, verifier)
 
 
-def redeem(app: App, login: Wire, asked: Consent, ended_at: str, now: datetime, transport: Transport | None) -> Grant:
+def redeem(app: App, login: Wire, asked: Consent, ended_at: str, now: datetime) -> Grant:
     """The address at which the person ended -> tokens. Raises Unauthorized where it is not the answer to this question."""
     query = ended_at.strip().partition("?")[2].partition("#")[0]
     given = {key: values[0] for key, values in parse_qs(query).items()}
@@ -161,7 +162,7 @@ def redeem(app: App, login: Wire, asked: Consent, ended_at: str, now: datetime, 
         right = "give the app the scope refresh_token (Perform requests at any time), and ask for it under auth.scopes"
         raise Unauthorized(f"{login.origin.host} let the app in for this moment only: {right}")
     who = re.search(r"/id/(00D\w{12,15}/005\w{12,15})$", str(body.get("id")), re.ASCII)
-    made = Grant(body["access_token"], _origin(trusted(login, body["instance_url"], transport)), refresh)
+    made = Grant(body["access_token"], _origin(trusted(login, body["instance_url"])), refresh)
     scope = " ".join(word for word in str(body.get("scope")).split() if re.fullmatch(r"\w{1,40}", word, re.ASCII))
     return replace(made, scope=scope, user=who[1] if who else "", since=canon.text(now.replace(microsecond=0)))
 
@@ -287,13 +288,13 @@ def _brief(text: str, *secret: str) -> str:
     """A message of the other side on one line, without markup and without what we had sent."""
     for each in secret:
         text = text.replace(each, "***")
-    return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:200]
+    return brief(text)
 
 
 # ---- where a token may go --------------------------------------------------------------------------------
 
 
-def trusted(login: Wire, address: str, transport: Transport | None) -> Wire:
+def trusted(login: Wire, address: str, transport: Transport | None = None) -> Wire:
     """The login host itself, a host of Salesforce's, or this machine if we signed in there. Raises Unauthorized."""
     wire = Wire(_full(address), transport=transport)
     host, here = wire.origin.host, login.origin.host
