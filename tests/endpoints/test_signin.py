@@ -221,6 +221,13 @@ def kept_rows() -> Iterator[tuple[tuple[str, str], str]]:
         yield from (((scope, key), value) for scope, key, value in found)
 
 
+def test_the_defaults_are_those_of_the_grammar() -> None:
+    app = signin.app("i360", {"login": "https://a.com", "auth": {"grant": "authorization_code", "client_id": "x"}})
+    for key in ("pkce", "redirect"):
+        assert getattr(app, key) == spec.default("authorization_code", key)
+    assert list(app.scopes) == spec.default("authorization_code", "scopes")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -27,7 +27,8 @@ from connector.vault import Vault, private
 
 PATH = "/services/oauth2/"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-LOCAL = "http://localhost:1717/OauthRedirect"
+LOCAL, SCOPES = "http://localhost:1717/OauthRedirect", ("api", "refresh_token")
+"""Where the browser comes back to, and what is asked for, unless the connection says otherwise: as in the grammar."""
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "client_credentials": ("client_id", "client_secret"),
     "authorization_code": ("client_id",),
@@ -57,7 +58,7 @@ class App:
     client_secret: str = field(default="", repr=False)
     pkce: bool = True
     redirect: str = LOCAL
-    scopes: tuple[str, ...] = ("api", "refresh_token")
+    scopes: tuple[str, ...] = SCOPES
     username: str = ""
     key: str = field(default="", repr=False)
 
@@ -81,14 +82,10 @@ def app(system: str, settings: Mapping[str, Any]) -> App:
     if grant == "authorization_code" and not auth.get("pkce", True):
         needs.append("client_secret")
     if grant not in NEEDS or not all((login, *(auth.get(key) for key in needs))):
-        right = f"{', '.join(needs)}, none of them empty" if needs else ""
-        right = f"grant {grant}, {right}" if needs else f"grant {', '.join(NEEDS)}"
+        right = f"grant {grant}, {', '.join(needs)}, none of them empty" if needs else f"grant {', '.join(NEEDS)}"
         raise SetupError(f"system {system}: say where and how to sign in: login, and auth with {right}")
-    given = {key: auth[key] for key in ("pkce", "redirect") if key in auth}
-    given |= {key: str(auth[key]) for key in ("client_secret", "username", "key") if auth.get(key)}
-    if auth.get("scopes"):
-        given["scopes"] = tuple(auth["scopes"])
-    return App(system, login, grant, str(auth["client_id"]), **given)
+    given = {key: auth[key] for key in ("client_secret", "pkce", "redirect", "username", "key") if key in auth}
+    return App(system, login, grant, str(auth["client_id"]), scopes=tuple(auth.get("scopes", SCOPES)), **given)
 
 
 @dataclass(frozen=True, slots=True)
