@@ -3,11 +3,17 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from connector import source
+from connector.endpoints.http.adapter import Http
+from connector.lint import check_source
+from connector.model import Query, Row
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def serving(answer: Callable[[Asked], Answer | Any]) -> Iterator[tuple[str, list
                 if said.body is None
                 else json.dumps(said.body).encode()
             )
-            self.send_response(said.status)
+            self.send_response_only(said.status)
             for name, value in {"Content-Length": str(len(body)), **said.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -131,3 +137,35 @@ class Crud:
     def set(self, row: dict[str, Any], values: dict[str, Any]) -> None:
         for name, value in values.items():
             row[name] = {**row.get(name, {}), **value} if name == "address" else value
+
+
+class Moving:
+    """A clock that moves when it is slept on, and remembers how long."""
+
+    def __init__(self) -> None:
+        self.at, self.waits = datetime(2026, 3, 2, 9, tzinfo=UTC), list[float]()
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.at += timedelta(seconds=seconds)
+
+
+@contextmanager
+def spoken(
+    api: str, answer: Callable[[Asked], Any], clock: Any = None, **settings: Any
+) -> Iterator[tuple[Http, list[Asked]]]:
+    """The endpoint that the text of an api file describes, before a server; and what that is asked. The text is right."""
+    read = source.parse(f"api: vendor\n{api}", "vendor.yaml")
+    assert [finding for finding in check_source(read) if finding.level == "error"] == []
+    with serving(answer) as (url, asked):
+        endpoint = Http("vendor", {"url": url, "api": read.tree, **settings}, clock=clock or Moving())
+        with closing(endpoint):
+            yield endpoint, asked
+
+
+def rows(endpoint: Http, name: str = "staff", **query: Any) -> list[Row]:
+    query = {"whole": True, "stamped": False} | query
+    return [row for page in endpoint.read([Query(name, **query)]) for row in page.rows]

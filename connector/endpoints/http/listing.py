@@ -61,9 +61,9 @@ def _pages(session: Session, lister: Lister, values: Values) -> Iterator[tuple[A
             end = not {"page", "offset"} & used or (not records and lister.more is None)
         if announced is not None and came >= announced:
             return
-        if lister.more and not (says := _more(answer, lister.more)):
-            end = not says
-            if says and not records and "offset" in used:
+        if lister.more:
+            end = end or not _more(answer, lister.more)
+            if not (end or records) and "offset" in used:
                 raise answer.odd("with nothing, and said that there is more")
         if end and announced is not None:
             raise answer.odd(f"and said that there are {announced} records, but gave {came}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -73,18 +74,18 @@ class Session:
     def time(self) -> datetime:
         if self._api.time is None:
             return self._clock.now()
-        reply = self._patiently(
-            lambda: self._checked(self._send(Call("GET", self._api.time or "", {}, {}, None), {}))
-        ).reply
-        try:
-            return parsedate_to_datetime(reply.headers["date"])
-        except (KeyError, ValueError):
-            raise reply.odd("without a date") from None
+        reply = self.read(Call("GET", self._api.time, {}, {}, None), {}, none=frozenset({200, 204})).reply
+        told = None
+        with suppress(KeyError, ValueError):
+            told = parsedate_to_datetime(reply.headers["date"])
+        if told is None or told.tzinfo is None:
+            raise reply.odd("without a date")
+        return told
 
     def read(
         self, call: Call, values: Values, *, link: str | None = None, none: frozenset[int] = frozenset()
     ) -> Answer:
-        """Repeated while the system is busy. `link`: the address to ask instead; `none`: statuses without a body."""
+        """Repeated while the system is busy. `link`: the address to ask instead; `none`: statuses whose body says nothing."""
         return self._patiently(lambda: self._checked(self._send(call, values, link=link), none=none))
 
     def write(self, call: Call, values: Values, *, repeatable: bool) -> Answer:
