@@ -26,7 +26,7 @@ from connector import __version__, engine, errors, plan, shape, source, spec, st
 from connector.auth import auth
 from connector.cli import main
 from connector.endpoints import connect
-from connector.lint import check_source
+from connector.lint import check_source, render_text
 from connector.sandbox import Org, serve
 from connector.sandbox.cli import sandbox
 from connector.sandbox.oauth.assertion import public_key
@@ -86,7 +86,7 @@ def commands() -> list[tuple[str, str]]:
 # ---- YAML ------------------------------------------------------------------------------------------------
 
 
-KINDS = {"mapping", "connection", "examples"}
+KINDS = {"mapping", "connection", "api", "examples"}
 
 
 def _whole(block: Block) -> bool:
@@ -122,6 +122,20 @@ def test_the_excerpts_shown_are_those_of_the_shipped_mapping(block):
     shown = source.parse(block.text).tree
     for part in shown if isinstance(shown, list) else [{key: value} for key, value in shown.items()]:
         assert part in shipped
+
+
+def test_the_page_about_apis_shows_the_shipped_file_and_says_what_lint_says():
+    page = TEXTS["docs/apis.md"]
+    assert (ROOT / "mappings" / "apis" / "hatch.yaml").read_text("utf-8") in page
+    auth, *rest = (block.text for block in blocks("yaml") if block.page == "docs/apis.md" and block not in WHOLE)
+    assert check_source(source.parse("".join(["api: page\n", auth, *rest]))) == []
+    (said,) = (block.text for block in blocks("text") if block.page == "docs/apis.md")
+    wrong = source.parse(
+        'api: partner\nauth: {value: "Bearer {api_key}"}\nobjects:\n  staff:\n'
+        + next(line for line in said.splitlines() if line.startswith("5 | "))[4:],
+        "apis/partner.yaml",
+    )
+    assert render_text(check_source(wrong), [wrong]) == said
 
 
 def test_there_is_something_to_check():
