@@ -342,16 +342,3 @@ def test_a_job_is_kept_to_its_own_name(monkeypatch):
     with scripted(first, job(id="../../evil?x=", state="InProgress"), again) as adapter:
         assert len(ask(adapter, Query(PROSPECT, window=Window(None, NINE)))) == 3
         assert not any("evil" in str(request.url) for request in adapter.script.requests)
-
-
-def test_an_initial_load_of_a_hundred_thousand_rows_is_at_most_ten_calls():
-    with org_of(*prospects(100_000)) as (org, adapter):
-        before, found, last = org.billed, 0, ("", "")
-        for each in adapter.read([Query(PROSPECT, (SURNAME, EMAIL), window=Window(None, NINE))]):
-            places = [(one["SystemModstamp"], one["Id"]) for one in each.rows]
-            assert places == sorted(places)
-            assert not places or last < places[0]
-            found, last = found + len(places), places[-1] if places else last
-        assert found == 100_000
-        assert org.billed - before <= 10
-        assert org.billed - before == adapter.calls

@@ -1,0 +1,156 @@
+"""What an org bills for, counted by the sandbox org. The table on the page about operating says the same, to the call."""
+
+import re
+import sqlite3
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from connector import canon, project, shape, spec
+from connector.endpoints.salesforce import Salesforce
+from connector.model import Change, Query, Window
+from connector.sandbox import Org, fixtures, serve
+from connector.source import parse
+from connector.state import Store
+
+ROOT = Path(__file__).parent.parent
+SHAPES = ROOT / "mappings" / "shapes"
+START = datetime(2026, 3, 2, tzinfo=UTC)
+PROSPECT, APPOINTMENT, PROJECT = "i360__Prospect__c", "i360__Appointment__c", "i360__Project__c"
+SURNAME, EMAIL = "i360__Primary_Last_Name__c", "i360__Primary_Email__c"
+EDITED = {PROSPECT: SURNAME, APPOINTMENT: "i360__Comments__c", PROJECT: "Name"}
+AUTH = {"grant": "client_credentials", "client_id": "sandbox", "client_secret": "sandbox"}
+HOME = """
+CREATE TABLE contact_note (id TEXT PRIMARY KEY, external_contact_id TEXT, text TEXT, updated_at TEXT);
+CREATE TABLE task (id TEXT PRIMARY KEY, external_contact_id TEXT, title TEXT, due TEXT, updated_at TEXT);
+"""
+
+
+class Clock:
+    def __init__(self):
+        self.at = START
+
+    def now(self):
+        return self.at
+
+    def sleep(self, seconds):
+        self.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def org(clock):
+    with closing(Org(shapes=fixtures.shapes(SHAPES), clock=clock.now, api_limit=1_000_000)) as made:
+        yield made
+
+
+def told(what):
+    """The number in the row of the table that begins so."""
+    text = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    (found,) = re.findall(rf"^\| {re.escape(what)}[^|]*\| ([\d,]+) \|$", text, re.MULTILINE)
+    return int(found.replace(",", ""))
+
+
+@contextmanager
+def adapter(org, clock):
+    with serve(org) as url, closing(Salesforce("i360", {"login": url, "auth": AUTH}, clock=clock)) as made:
+        made.describe([PROSPECT])
+        yield made
+
+
+def test_a_thousand_creates_and_updates(org, clock):
+    with adapter(org, clock) as made:
+        before = org.billed
+        written = made.write([Change("create", PROSPECT, {SURNAME: f"Ada {n}"}) for n in range(1_000)])
+        assert org.billed - before == told("1,000 creates")
+        before = org.billed
+        made.write([Change("update", PROSPECT, {SURNAME: "Grace"}, one.id) for one in written])
+        assert org.billed - before == told("1,000 updates")
+    assert [row[SURNAME] for row in org.rows(PROSPECT)] == ["Grace"] * 1_000
+
+
+def test_an_initial_load(org, clock):
+    org.load({"object": PROSPECT, SURNAME: f"Ada {n}"} for n in range(100_000))
+    org.bulk(1)
+    with adapter(org, clock) as made:
+        before, found, last = org.billed, 0, ("", "")
+        for page in made.read([Query(PROSPECT, (SURNAME, EMAIL), window=Window(None, clock.now()))]):
+            places = [(row["SystemModstamp"], row["Id"]) for row in page.rows]
+            assert places == sorted(places)
+            assert not places or last < places[0]
+            found, last = found + len(places), places[-1] if places else last
+        assert found == 100_000
+        assert org.billed - before == told("an initial load of 100,000 rows") <= 10
+
+
+# ---- a day of Hatch ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def hatch(org, clock, folder):
+    """A poll as cron starts it: nothing but the state and the home database is left of the one before."""
+    mapping = spec.mapping(parse((ROOT / "mappings" / "i360_classic.yaml").read_text("utf-8"), "m").tree)
+    with closing(sqlite3.connect(folder / "hatch.db")) as home:
+        home.executescript(HOME)
+    with serve(org) as url, closing(Store(f"sqlite:///{folder}/state.db")) as store:
+        systems = {
+            "hatch": {"adapter": "sql", "url": f"sqlite:///{folder}/hatch.db", "create_tables": True},
+            "i360": {"adapter": "salesforce", "login": url, "auth": AUTH},
+        }
+        named = {"connection": "hatch", "mapping": "i360_classic", "enabled": True, "systems": systems}
+        found = project.Project(folder / "c.yaml", folder, mapping, spec.connection(named), shape.load(SHAPES))
+
+        def poll():
+            endpoints = project.connect(found, store, clock)
+            runs = project.Runner(found, endpoints, store, clock).run()
+            for endpoint in endpoints.values():
+                endpoint.close()
+            assert {run.status for run in runs} == {"ok"}, runs
+            return {run.object: run.counts for run in runs}
+
+        poll()  # the first one also learns what the objects look like
+        yield poll
+
+
+def people(count):
+    for n in range(count):
+        person = str(canon.id18(f"a01P{n:011}"))
+        yield {"object": PROSPECT, "Id": person, SURNAME: f"Ada {n}"}
+        yield {"object": APPOINTMENT, "Id": str(canon.id18(f"a02A{n:011}")), "i360__Prospect__c": person}
+        yield {"object": PROJECT, "Id": str(canon.id18(f"a03J{n:011}")), "Name": f"{n}", "i360__Prospect__c": person}
+
+
+def day(org, clock, poll, changes=()):
+    """96 polls; the changes, (object, id, fields), are made in equal shares before each."""
+    changes, before, done = list(changes), org.billed, 0
+    for n in range(1, 97):
+        clock.at += timedelta(minutes=15)
+        for name, known, fields in changes[len(changes) * (n - 1) // 96 : len(changes) * n // 96]:
+            org.edit(name, known, fields)
+        clock.at += timedelta(seconds=1)
+        done += poll()["opportunity"]["read"]
+    return org.billed - before, done
+
+
+def test_a_day_without_changes(org, clock, tmp_path):
+    org.load(people(50))
+    clock.at += timedelta(hours=1)
+    with hatch(org, clock, tmp_path) as poll:
+        assert day(org, clock, poll) == (told("a day of 96 polls"), 0)
+
+
+def test_a_day_with_five_hundred_changes(org, clock, tmp_path):
+    """Prospects, appointments and projects in turn: each poll has some of each, so that both kinds need their prospects."""
+    org.load(people(200))
+    clock.at += timedelta(hours=1)
+    changes = [(row["object"], row["Id"], {EDITED[row["object"]]: "new"}) for row in people(200)][:500]
+    with hatch(org, clock, tmp_path) as poll:
+        calls, read = day(org, clock, poll, changes)
+        assert read >= 330  # a prospect that comes along with its appointment is not read by itself
+        assert calls == told("the same day with 500 changes")
