@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from connector import canon, schedule
+from connector.answering import Answering, Known
+from connector.below import Children
+from connector.below import gone as gone_values
 from connector.errors import (
     ConnectorError,
     Drifted,
@@ -25,7 +28,18 @@ from connector.errors import (
 )
 from connector.matching import Mapped, mapped
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row
-from connector.pages import Asked, Bounds, Joined, Source, reach_back, remembered, since, unhandled, worth_keeping
+from connector.pages import (
+    Asked,
+    Bounds,
+    Joined,
+    Source,
+    reach_back,
+    remembered,
+    since,
+    truncated,
+    unhandled,
+    worth_keeping,
+)
 from connector.state import Batch, Cursor, Lease, Parked, Pass, Store, Stream, Version
 from connector.writing import Writer, waves
 
@@ -39,7 +53,9 @@ STATUSES = ("created", "updated", "unchanged", "skipped", "blocked", "failed")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything outside a flow. `allowed` is asked before each batch of writes; `ahead` may read pages in advance."""
+    """Everything outside a flow. `allowed` is asked before each batch of writes; `ahead` may read pages in advance;
+    `known` is what lookups have found, shared by the flows of one run.
+    """
 
     source: Endpoint
     target: Endpoint
@@ -50,7 +66,9 @@ class World:
     allowed: Callable[[], bool] = lambda: True
     ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
     told: Callable[[Outcome], None] = lambda _outcome: None
+    known: Known = field(default_factory=dict)
     dry: bool = False
+    alone: Callable[[str], AbstractContextManager[bool]] = lambda _name: nullcontext(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,11 @@ def run(flow: Flow, world: World) -> Run:
     return _leased(flow, world, _Work.catch_up)
 
 
+def sync(flow: Flow, world: World) -> Run:
+    """As run, looking back as far as `watch.sync` says: somebody asked for it."""
+    return _leased(flow, world, lambda work: work.catch_up(forced=True))
+
+
 def event(flow: Flow, world: World, record: Row) -> Run:
     """One record that the source hands over, now: the step behind webhooks and `push`. The cursor stays where it is."""
     return _leased(flow, world, lambda work: work.one(record), poll=False)
@@ -89,19 +112,19 @@ def event(flow: Flow, world: World, record: Row) -> Run:
 
 def preview(flow: Flow, world: World) -> Run:
     """What `run` would do, told and not done: nothing is written, to the target or to the store."""
-    stream = world.store.stream(flow.connection, flow.object)
+    stream = world.store.stream(flow.connection, flow.object, flow.direction)
     work = _Work(flow, replace(world, dry=True), stream, Lease(stream.id, ""), 0)
     return work.ended(work.attempt(_Work.catch_up))
 
 
 def _leased(flow: Flow, world: World, act: Callable[[_Work], None], *, poll: bool = True) -> Run:
     store, now = world.store, world.clock.now()
-    stream = store.stream(flow.connection, flow.object)
+    stream = store.stream(flow.connection, flow.object, flow.direction)
     slot = schedule.slot(stream.slot, flow.every, now) if poll else stream.slot
     claimed = store.claim(stream, world.owner, now, slot, LEASE, world.alive, flow.digest)
     if claimed is None:
         return Run(flow.connection, flow.object, flow.direction, "running", code="already_running")
-    work = _Work(flow, world, store.stream(flow.connection, flow.object), *claimed)
+    work = _Work(flow, world, store.stream(flow.connection, flow.object, flow.direction), *claimed)
     try:
         return work.finish(work.attempt(act))
     except LeaseLost as lost:
@@ -114,20 +137,38 @@ class _Work:
     def __init__(self, flow: Flow, world: World, stream: Stream, lease: Lease, run_id: int) -> None:
         self.flow, self.world, self.stream, self.lease, self.run_id = flow, world, stream, lease, run_id
         self.cursor = stream.cursor
-        self.source = Source(flow, world.source)
-        self.writer = Writer(flow, world.target, world.store, world.clock, lease, dry=world.dry)
-        self.parked = {(record.read, record.record): record for record in world.store.parked(stream.id)}
+        self.source = Source(flow, world.source, self.linked)
+        self.writer = self.write(flow)
+        self.answering = self.ask(flow)
+        self.children = Children(flow.children, world.source, world.target, self.write, self.ask)
+        parked = world.store.parked(stream.id)
+        self.parked = {(record.read, record.record): record for record in parked if record.read in flow.reads}
         self.counts: Counter[str] = Counter(dict.fromkeys(("read", *STATUSES), 0))
         self.billed = world.source.calls + world.target.calls
         self.window: tuple[str | None, str | None] = (None, None)
         self.bounds: Bounds = {}
         self.seen: list[tuple[Version, int]] = []
+        self.notes: list[Note] = []
+
+    def write(self, flow: Flow) -> Writer:
+        world, child = self.world, flow is not self.flow
+        return Writer(flow, world.target, world.store, world.clock, self.lease, dry=world.dry, child=child)
+
+    def ask(self, flow: Flow) -> Answering:
+        world = self.world
+        return Answering(flow, world.source, world.target, world.store, world.known, world.alone, dry=world.dry)
+
+    def linked(self, name: str) -> tuple[str, ...]:
+        stream = self.world.store.stream(self.flow.connection, name)
+        links = self.world.store.all_links(stream.id)
+        return tuple(dict.fromkeys(getattr(link, self.writer.source_side) for link in links if link.active))
 
     def attempt(self, act: Callable[[_Work], None]) -> Exception | None:
         try:
             with _side("target"):
-                keys = [".".join(key.field) for key in self.flow.match.keys]
-                self.world.target.prepare(self.flow.write, self.flow.columns, keys, make=not self.world.dry)
+                for flow in (self.flow, *(child.flow for child in self.flow.children)):
+                    keys = [".".join(key.field) for key in flow.match.keys]
+                    self.world.target.prepare(flow.write, flow.columns, keys, make=not self.world.dry)
             act(self)
         except (StateError, LeaseLost):
             raise
@@ -135,7 +176,7 @@ class _Work:
             return failure
         return None
 
-    def catch_up(self) -> None:
+    def catch_up(self, *, forced: bool = False) -> None:
         """The rest of a pass that was cut short, under the rules it began with; then everything up to now."""
         opened = self.cursor.open
         if opened and opened.digest == self.flow.digest:
@@ -146,9 +187,11 @@ class _Work:
         if not (self.cursor.activated or self.world.dry):  # stored though the run may fail: the next counts from here
             self.cursor = replace(self.cursor, activated=until)
             self.world.store.commit(self.lease, self.run_id, Batch(), self.cursor, self.world.clock.now(), LEASE)
-        lows = [since(read.watch, self.cursor, now) for read in self.flow.reads.values() if read.watch]
+        if said := truncated(self.flow, self.cursor, now):
+            self.notes.append(Note("warning", "window_truncated", said))
+        lows = [since(read.watch, self.cursor, now, forced=forced) for read in self.flow.reads.values() if read.watch]
         low = None if None in lows or not lows else canon.text(min(low for low in lows if low))
-        self.traverse(Pass(self.run_id, low, until, self.flow.digest), self.cursor)
+        self.traverse(Pass(self.run_id, low, until, self.flow.digest, forced=forced), self.cursor)
 
     def one(self, record: Row) -> None:
         read = self.flow.reads[self.flow.triggers[0].changed]
@@ -156,14 +199,15 @@ class _Work:
         self.page(Asked(0, self.source.query(read), {}), [row], self.cursor)
 
     def finish(self, failure: Exception | None) -> Run:
-        run, cursor, keep = self.ended(failure), None, ""
+        run, cursor, keep = self.ended(failure), None, {}
         if failure is None and self.cursor.watermark:
             cursor = self.cursor
-            keep = canon.text(canon.parse(self.cursor.watermark) - reach_back(self.flow))
+            low = canon.text(canon.parse(self.cursor.watermark) - reach_back(self.flow))
+            keep = {name: low for name, read in self.flow.reads.items() if read.watch}
         elif failure and not self.cursor.activated:  # and if the source did not even tell its time, from here
             cursor = replace(self.cursor, activated=canon.text(self.world.clock.now()))
         note = Note("info" if run.status == "paused" else "error", run.code or "failed", str(failure))
-        notes = [note] if failure else []
+        notes = self.notes + ([note] if failure else [])
         ended = {name: getattr(run, name) for name in ("status", "counts", "calls", "error", "since", "until")}
         self.world.store.finish(self.lease, self.run_id, self.world.clock.now(), ended, notes, cursor, keep)
         return run
@@ -181,11 +225,11 @@ class _Work:
         """All triggers of one window, in order, from where the pass stands."""
         cursor, now = replace(cursor, open=opened), self.world.clock.now()
         self.window = (opened.since, opened.until)
-        self.bounds = remembered(self.flow, cursor, canon.parse(opened.until))
+        self.bounds = remembered(self.flow, cursor, canon.parse(opened.until), forced=opened.forced)
         due = [record for record in self.parked.values() if record.retry <= now]
         with _side("source"):
             asked = self.source.ask(opened, cursor, due)
-            pages = self.world.ahead(self.world.source.read([one.query for one in asked]))
+            pages = self.world.ahead(self.source.pages(asked))
         left = {(record.read, record.record) for record in due}
         for page in _each(pages):
             one = asked[page.query]
@@ -195,7 +239,7 @@ class _Work:
                 gone = [key for key in left if key[0] == read.name] if page.last else []
                 self.page(one, page.rows, cursor, gone)
                 continue
-            after = self.source.position(read, page.rows[-1]) if page.rows and not page.last else None
+            after = self.source.position(read, page.rows[-1]) if page.rows and not page.last and read.watch else None
             opened = replace(opened, trigger=one.trigger + page.last, after=after)
             cursor = replace(cursor, open=opened)
             self.page(one, page.rows, cursor)
@@ -208,6 +252,7 @@ class _Work:
         with _side("source"):
             joined = self.source.join(asked, self.fresh(asked, rows, cursor)) if rows else []
         self.carry(joined, batch)
+        self.answering.answer(self.flow.asks, joined, batch.notes)
         wanted: list[Mapped] = []
         for one in joined:
             made = mapped(self.flow, one, self.world.target, batch.notes)
@@ -217,16 +262,19 @@ class _Work:
                 wanted.append(made)
         versions = (version for one in joined for version in one.versions)
         batch.versions = [one for one in versions if asked.parked or worth_keeping(one, self.bounds)]
-        for wave in waves(wanted):
+        for wave in waves(wanted, self.flow.match):
             if not self.world.allowed():
                 raise Paused("switched off while it ran; the rest follows when it is on again")
             with _side("target"):
-                outcomes = self.writer.write(wave, batch)
+                outcomes = self.children.write(wave, self.writer.write(wave, batch), batch)
             for outcome in outcomes:
                 self.tell(batch, outcome)
+        if asked.options and wanted:
+            with _side("target"):
+                batch.notes += gone_values(self.writer.target, wanted)
         if self.world.dry:
             self.seen += [(version, cursor.open.id if cursor.open else -1) for version in batch.versions]
-        elif batch.outcomes or batch.versions:
+        elif batch.outcomes or batch.versions or batch.notes:
             self.world.store.commit(self.lease, self.run_id, batch, cursor, self.world.clock.now(), LEASE)
 
     def carry(self, joined: list[Joined], batch: Batch) -> None:

@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from connector import canon
 from connector.canon import reach
-from connector.model import Change, Column, Endpoint, Flow, Key, Note, Outcome, Query, Row, Skip, Where, Why, Window
+from connector.model import (
+    Change,
+    Column,
+    Endpoint,
+    Flow,
+    Key,
+    Note,
+    Outcome,
+    Query,
+    Row,
+    Shape,
+    Skip,
+    Where,
+    Why,
+    Window,
+)
 from connector.pages import Joined
+from connector.shape import valid
 from connector.state import Intent, Link
 
 
@@ -68,12 +84,17 @@ def mapped(flow: Flow, joined: Joined, target: Endpoint, notes: list[Note]) -> M
         said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
         return Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label)
     if isinstance(made, Skip):
-        notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
-        return Outcome(joined.record, joined.read, "skipped", made.reason, made.message, None, made.field, joined.label)
+        if made.outcome != "failed":  # of what failed the log is told anyway
+            notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
+        return Outcome(
+            joined.record, joined.read, made.outcome, made.reason, made.message, None, made.field, joined.label
+        )
     values = target.canonical(flow.write, made)
     raw = tuple(_spelled(key, key.value(joined.row, values), flow.write, target) for key in flow.match.keys)
     keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
-    identity = [joined.record] if flow.match.by_link else [*keys]
+    identity = [*keys]
+    if flow.match.by_link or flow.match.found == "link":  # several may be linked to one record
+        identity = [flow.direction, joined.record] if flow.paired else [joined.record]
     return Mapped(joined, values, keys, raw, json.dumps(identity, ensure_ascii=False, default=str))
 
 
@@ -83,13 +104,21 @@ class Target:
     def __init__(self, flow: Flow, endpoint: Endpoint) -> None:
         self.flow = flow
         self.endpoint = endpoint
-        self.columns = tuple(".".join(column.path) for column in flow.columns)
+        self.columns = tuple(".".join(column.path) for column in flow.columns if column.kind != "file")
 
     @cached_property
     def id(self) -> str:
         return self.endpoint.keys(self.flow.write).id
 
-    def _rows(self, *where: Where, window: Window | None = None) -> list[Row]:
+    @cached_property
+    def shape(self) -> Shape | None:
+        return self.endpoint.describe([self.flow.write]).get(self.flow.write)
+
+    def key(self, row: Row) -> tuple[Any, ...]:
+        """The match key of a row of the target, as it compares."""
+        return tuple(_normal(key, row) for key in self.flow.match.keys)
+
+    def rows(self, *where: Where, window: Window | None = None) -> list[Row]:
         keys = (".".join(key.field) for key in self.flow.match.keys)
         paths = tuple(dict.fromkeys((self.id, *keys, *self.columns)))
         query = Query(self.flow.write, paths, where=where, window=window, stamped=False)
@@ -105,7 +134,7 @@ class Target:
         off = {record for record, link in links.items() if not link.active}
         held = {}
         if ids and (self.flow.match.found != "skip" or not self.flow.match.by_link):
-            held = {str(row[self.id]): row for row in self._rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
+            held = {str(row[self.id]): row for row in self.rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
         by_key: dict[Any, list[Row]] = {}
         spellings: Counter[str | None] = Counter()
         if self.flow.match.keys:
@@ -116,7 +145,7 @@ class Target:
             }
             if asked:
                 where = Where(".".join(first.field), tuple(asked.values()), fold=first.compare == "ignore_case")
-                for there in self._rows(where):
+                for there in self.rows(where):
                     by_key.setdefault(_normal(first, there), []).append(there)
                     spellings[canon.fold(_held(first, there))] += 1
         decisions = []
@@ -168,12 +197,27 @@ class Target:
         changed = differing(self.flow.columns, row.values, held)
         if not changed:
             return Decision(row, None, row.outcome("unchanged", target=target), target)
-        if match.found == "replace":
-            return Decision(
-                row, Change("replace", self.flow.write, row.values, held[self.id]), None, target, (), changed
-            )
+        if match.found in ("replace", "link"):
+            return self._write(row, Change(match.found, self.flow.write, row.values, held[self.id]), changed)
         values = subset(row.values, [column for column in self.flow.columns if ".".join(column.path) in changed])
-        return Decision(row, Change("update", self.flow.write, values, held[self.id]), None, target, (), changed)
+        return self._write(row, Change("update", self.flow.write, values, held[self.id]), changed, held)
+
+    def _write(
+        self,
+        row: Mapped,
+        change: Change,
+        changed: Mapping[str, tuple[Any, Any]] | None = None,
+        held: Row | None = None,
+    ) -> Decision:
+        """A change that is worth a call: values of dependent picklists that do not go together are refused before it."""
+        target = None if change.id is None else str(change.id)
+        shape = self.shape if self.flow.dependent else None
+        if (field := misfit(shape, {**(held or {}), **change.values}, change.values)) is not None:
+            controller = shape.fields[field].controller if shape else ""
+            said = f"{field} {change.values[field]!r} is not valid for this {controller}; nothing was written"
+            outcome = row.outcome("failed", "invalid_dependent_value", said, target=target, field=field)
+            return Decision(row, None, outcome, target)
+        return Decision(row, change, None, target, (), changed or {})
 
     def _partial(self, row: Mapped, rows: list[Row]) -> Decision:
         ids = _and(str(held[self.id]) for held in rows)
@@ -184,7 +228,7 @@ class Target:
         if self.flow.match.differs == "fail":
             return Decision(row, None, row.outcome("failed", "partial_match", said))
         note = Note("warning", "partial_match", f"{said}; an additional one is created", row.joined.record, first)
-        return Decision(row, self._create(row), notes=(note,))
+        return replace(self._write(row, self._create(row)), notes=(note,))
 
     def _ambiguous(self, row: Mapped, rows: list[Row]) -> Decision:
         said = f"several {self.flow.write} have the same key: {_and(str(held[self.id]) for held in rows)}"
@@ -207,7 +251,7 @@ class Target:
             first = ".".join(self.flow.match.keys[0].field)
             said = f"{first} is missing: without it the record could not be found again"
             return Decision(row, None, row.outcome("failed", "no_match_key", said, field=first))
-        return Decision(row, self._create(row, self._unclaimed(row) if alone else None))
+        return self._write(row, self._create(row, self._unclaimed(row) if alone else None))
 
     def _unclaimed(self, row: Mapped) -> str | None:
         """`Change.key` of a create. Not where a row that came to be in the meantime must not be written to."""
@@ -223,7 +267,7 @@ class Target:
         where there are more rows than intents nobody can tell which are ours, and each intent gets them all.
         """
         keys = self.endpoint.keys(self.flow.write)
-        shape = self.endpoint.describe([self.flow.write]).get(self.flow.write)
+        shape = self.shape
         groups: dict[str, list[Intent]] = {}
         for one in sorted(intents, key=lambda one: (one.sent, one.key)):
             groups.setdefault(one.payload, []).append(one)
@@ -233,14 +277,14 @@ class Target:
             where = [
                 Where(".".join(column.path), (value,))
                 for column in self.flow.columns
-                if column.kind != "json" and isinstance(value := reach(values, column.path), (str, int))
+                if column.kind not in ("json", "file") and isinstance(value := reach(values, column.path), (str, int))
                 if shape is None or ((known := shape.fields.get(column.path[0])) and known.filterable)
             ]
             window = None
             if keys.created:
                 sent = canon.parse(group[0].sent) - timedelta(minutes=1)
                 window = Window(sent, self.endpoint.now() + timedelta(minutes=1), keys.created)
-            rows = [row for row in self._rows(*where, window=window) if str(row[self.id]) not in taken]
+            rows = [row for row in self.rows(*where, window=window) if str(row[self.id]) not in taken]
             ids = [str(row[self.id]) for row in rows if not differing(self.flow.columns, values, row)]
             for n, one in enumerate(group):
                 made[one.key] = ids if len(ids) > len(group) else ids[n : n + 1]
@@ -261,7 +305,7 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
     changed = {}
     for column in columns:
-        if not _given(values, column.path):
+        if not _given(values, column.path) or column.kind == "file":  # a file is not read back
             continue
         new, old = reach(values, column.path), reach(held, column.path)
         if column.kind == "instant":
@@ -269,6 +313,19 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
         if not canon.same(new, old):
             changed[".".join(column.path)] = (old, new)
     return changed
+
+
+def misfit(shape: Shape | None, row: Row, written: Row) -> str | None:
+    """The first dependent picklist in `written` whose value does not go with that of its controller in `row`."""
+    for name in written if shape else ():
+        field = shape.fields.get(name) if shape else None
+        if shape is None or field is None or field.controller not in row or not written[name]:
+            continue
+        known = {option.value for option in field.options}
+        fits = {option.value for option in valid(field, shape, row[field.controller]) or ()}
+        if any(value in known and value not in fits for value in str(written[name]).split(";")):
+            return name
+    return None
 
 
 def subset(values: Row, columns: Sequence[Column]) -> Row:

@@ -18,7 +18,8 @@ Row = dict[str, Any]
 """A plain dict. As a system gives it: field name -> value. Joined: name of the read -> row, list of rows, or None."""
 
 Pull = Literal["pull", "push"]
-Verb = Literal["create", "replace", "update"]
+Verb = Literal["create", "replace", "update", "link"]
+"""`link` writes what an update would, to a record that was only looked for: nothing is ever created in its place."""
 Status = Literal["created", "updated", "unchanged", "skipped", "blocked", "failed"]
 
 
@@ -30,6 +31,16 @@ class Clock(Protocol):
 
 
 # ---- what an object looks like ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A value of a picklist. `valid_for`: base64 of bits, the n-th (from the left) is the n-th value of the controller."""
+
+    value: str
+    label: str
+    active: bool = True
+    valid_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,10 @@ class Field:
     targets: tuple[str, ...] = ()
     relationship: str | None = None
     unique: bool = False
+    options: tuple[Option, ...] = ()
+    """All of them, in the system's order; `picklist` has the active ones."""
+    controller: str | None = None
+    """The field on which a dependent picklist depends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +268,38 @@ class Skip:
     reason: str
     field: str
     message: str
+    outcome: Literal["skipped", "blocked", "failed"] = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An id of the other side that a value needs: of a linked record (`kind` link), or as a lookup finds it.
+
+    `of` gives this side's id for a joined row, None where nothing is asked.
+    """
+
+    kind: Literal["link", "lookup"]
+    name: str
+    field: str
+    of: Callable[[Row], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found for an Ask: the id, or None; what the log says of it; or why the record cannot be written."""
+
+    id: str | None
+    level: Literal["info", "warning", "error"] | None = None
+    code: str = ""
+    message: str = ""
+    outcome: Literal["skipped", "blocked", "failed"] | None = None
+
+
+Answers = dict[tuple[str, str, Any], Answer]
+"""(kind, name, this side's id) -> Answer: what a joined row carries for the values that ask."""
+
+ANSWERS, SETTINGS, PARENT, ABOVE = "@answers", "settings", "parent", "@above"
+"""Keys of a joined row that are no reads: answers; the connection's choices; below a record its values, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +317,12 @@ class Read:
     where: tuple[Where, ...]
     order: tuple[str, ...]
     watch: Watch | None
+    linked: Mapping[str, str] = field(default_factory=dict)
+    """Field -> object: only rows whose field holds the source's id of an active link of that object."""
+    picklist: str | None = None
+    """The rows are the values of this field of `object`."""
+    valid_for: Callable[[Row], Any] | None = None
+    """Only the values that are valid for this one of the controlling field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +333,8 @@ class Watch:
     overlap: timedelta
     at_least: timedelta | None
     first: timedelta | Literal["all", "none"]
+    furthest: timedelta | None = None
+    sync: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +402,56 @@ class Flow:
     """Whether values have to say how they came about: a value map logs what it does not name."""
     digest: str
     """Hash of the rules, so that a changed mapping is noticed."""
+    asks: tuple[Ask, ...] = ()
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    settings: Row = field(default_factory=dict)
+    children: tuple[Below, ...] = ()
+    two_way: TwoWay | None = None
+    paired: bool = False
+    """The object has a pair: its links are shared by both directions, whichever of them are open."""
+    dependent: bool = False
+    """A picklist that depends on another is written, as far as recorded shapes tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How an id of the source becomes one of the target: by the one record there whose `key` equals.
+
+    `calls`: which of list, find and create the target has for it.
+    """
+
+    name: str
+    object: str
+    key: str
+    compare: str
+    missing: Literal["empty", "create", "create_or_empty", "skip", "fail", "ask"]
+    calls: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """Records made below each record: of the items of a list of its row, or of the values of a picklist.
+
+    `item` is what one is called in the row, `link` the field that holds the id of the record above. The flow has no reads
+    but that of a picklist, and stores no links.
+    """
+
+    name: str
+    item: str
+    items: Callable[[Row], Any] | None
+    link: str | None
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class TwoWay:
+    """Both directions are open: only what changed since the two sides were last the same is carried over.
+
+    `paths`: field of the target -> its field at the source. Who wins when both have changed: `conflict`.
+    """
+
+    conflict: Literal["home", "remote", "newest"]
+    paths: Mapping[str, Path]
 
 
 # ---- what happened ---------------------------------------------------------------------------------------

@@ -9,14 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from connector import canon
 from connector.errors import Drifted
-from connector.model import Endpoint, Flow, Join, Query, Read, Row, Shape, Trigger, Watch, Where, Window
+from connector.model import (
+    SETTINGS,
+    Endpoint,
+    Flow,
+    Join,
+    Page,
+    Query,
+    Read,
+    Row,
+    Shape,
+    Trigger,
+    Watch,
+    Where,
+    Window,
+)
+from connector.shape import valid
 from connector.state import Cursor, Parked, Pass, Version
 
 Identity = tuple[str, str, str]
@@ -31,6 +46,8 @@ class Asked:
     query: Query
     nested: Mapping[str, str]
     parked: bool = False
+    options: Read | None = None
+    """The rows are the values of a picklist: the shape has them, and no query is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +63,15 @@ class Joined:
     """A single read for which several rows were found: nothing was joined."""
 
 
-def since(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
-    """The lower bound of a read's window; None is the beginning."""
+def since(watch: Watch, cursor: Cursor, until: datetime, *, forced: bool = False) -> datetime | None:
+    """The lower bound of a read's window; None is the beginning. `forced`: somebody asked for a sync."""
+    low = _low(watch, cursor, until)
+    if forced and watch.sync and low is not None:
+        low = min(low, until - watch.sync)
+    return max(low or until - watch.furthest, until - watch.furthest) if watch.furthest else low
+
+
+def _low(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
     if cursor.watermark is None:
         if watch.first == "all":
             return None
@@ -61,18 +85,34 @@ def since(watch: Watch, cursor: Cursor, until: datetime) -> datetime | None:
     return low
 
 
+def truncated(flow: Flow, cursor: Cursor, until: datetime) -> str:
+    """What the log says when `furthest` leaves a gap behind the last successful run; else nothing."""
+    for read in flow.reads.values():
+        furthest = read.watch.furthest if read.watch else None
+        if furthest and cursor.watermark and canon.parse(cursor.watermark) < until - furthest:
+            low = canon.text(until - furthest)
+            return f"the last run read up to {cursor.watermark}; changes of {read.label} from then to {low} are not looked at"
+    return ""
+
+
 def reach_back(flow: Flow) -> timedelta:
     """How far behind the watermark any later window can begin."""
     watches = [read.watch for read in flow.reads.values() if read.watch]
     return max((max(watch.overlap, watch.at_least or watch.overlap) for watch in watches), default=timedelta())
 
 
+class NotDependent(Drifted):
+    """The values of a picklist are asked for by those of another one that it does not depend on."""
+
+    code = "not_dependent"
+
+
 class Source:
     """One flow's reads against one endpoint."""
 
-    def __init__(self, flow: Flow, endpoint: Endpoint) -> None:
-        self.flow = flow
-        self.endpoint = endpoint
+    def __init__(self, flow: Flow, endpoint: Endpoint, linked: Callable[[str], tuple[str, ...]]) -> None:
+        """`linked`: the source's ids of all active links of an object."""
+        self.flow, self.endpoint, self.linked = flow, endpoint, linked
         self.changed = {trigger.changed for trigger in flow.triggers}
         self.identities: dict[str, Callable[[Row], Identity]] = {}
 
@@ -81,7 +121,7 @@ class Source:
             object=read.object,
             paths=read.paths,
             whole=read.whole,
-            where=(*read.where, *where),
+            where=(*read.where, *(Where(name, self.linked(of)) for name, of in read.linked.items()), *where),
             order=read.order,
             stamped=read.name in self.changed,
             children=self._children(read),
@@ -114,6 +154,9 @@ class Source:
             if index < opened.trigger:
                 continue
             read = self.flow.reads[trigger.changed]
+            if read.picklist:
+                asked.append(Asked(index, Query(read.object), {}, options=read))
+                continue
             query, nested = self._nest(trigger, self.query(read))
             ids = tuple(record.record for record in parked if record.read == read.name)
             if ids and not (index == opened.trigger and opened.after):
@@ -121,10 +164,40 @@ class Source:
                 asked.append(Asked(index, replace(query, where=(*query.where, wanted)), nested, parked=True))
             if read.watch:
                 after = opened.after if index == opened.trigger else None
-                window = Window(since(read.watch, cursor, until), until, read.watch.field, after)
+                low = since(read.watch, cursor, until, forced=opened.forced)
+                window = Window(low, until, read.watch.field, after)
                 query = replace(query, window=window, order=())
             asked.append(Asked(index, query, nested))
         return asked
+
+    def pages(self, asked: Sequence[Asked]) -> Iterator[Page]:
+        """All of them in order, by their place in `asked`; of a picklist the one page that its shape makes."""
+        at = 0
+        while at < len(asked):
+            if read := asked[at].options:
+                yield Page(at, self.options(read, {}), last=True)
+                at += 1
+                continue
+            end = next((n for n in range(at, len(asked)) if asked[n].options), len(asked))
+            for page in self.endpoint.read([one.query for one in asked[at:end]]):
+                yield replace(page, query=at + page.query)
+            at = end
+
+    def options(self, read: Read, row: Row) -> list[Row]:
+        """The values of a picklist as rows; with `valid_for`, those that go with what `row` has there."""
+        shape = self.endpoint.describe([read.object]).get(read.object)
+        field = shape.fields.get(read.picklist or "") if shape else None
+        if shape is None or field is None:
+            raise Drifted(f"{read.object} has no field {read.picklist}, whose values are read")
+        options = valid(field, shape, read.valid_for(row)) if read.valid_for else field.options
+        if options is None:
+            raise NotDependent(
+                f"{read.object}.{field.name} does not depend on another field, so no value is valid for one"
+            )
+        return [
+            {"value": each.value, "label": each.label, "index": index, "active": each.active}
+            for index, each in enumerate(options)
+        ]
 
     def _nest(self, trigger: Trigger, query: Query) -> tuple[Query, dict[str, str]]:
         nested = {}
@@ -142,6 +215,8 @@ class Source:
 
     def identity(self, read: Read) -> Callable[[Row], Identity]:
         """A row's (id, stamp, digest of the stored fields read). Whole-second stamps alone do not tell two edits apart."""
+        if read.picklist:
+            return lambda row: (str(row["value"]), "", "")
         if read.name not in self.identities:
             keys = self.endpoint.keys(read.object)
             stored = stored_fields(self.endpoint.describe([read.object]).get(read.object))
@@ -161,6 +236,7 @@ class Source:
         """One page of changed rows with everything that its trigger joins to them."""
         trigger = self.flow.triggers[asked.trigger]
         empty: Row = {name: [] if read.many else None for name, read in self.flow.reads.items()}
+        empty[SETTINGS] = self.flow.settings
         joined: list[Row] = []
         for row in rows:
             self.as_spelled(self.flow.reads[trigger.changed], row)
@@ -204,6 +280,8 @@ class Source:
         versions = []
         for name, identity in identities.items():
             there = row[name] if self.flow.reads[name].many else [row[name]]
+            if self.flow.reads[name].picklist:  # has no versions: it is compared whole, every time
+                continue
             versions += [_version(name, identity(one), trigger.changed) for one in there if one is not None]
         names = (trigger.changed, *(join.name for join in trigger.joins))
         label = " + ".join(
@@ -211,7 +289,8 @@ class Source:
             for name in names
             if row[name] and (read := self.flow.reads[name])
         )
-        return Joined(versions[0].record, trigger.changed, row, label, tuple(versions), unsure)
+        record = identities[trigger.changed](row[trigger.changed])[0]
+        return Joined(record, trigger.changed, row, label, tuple(versions), unsure)
 
 
 def _version(read: str, identity: Identity, carrier: str) -> Version:
@@ -258,7 +337,7 @@ def unhandled(
 Bounds = dict[str, tuple[datetime, datetime | None]]
 
 
-def remembered(flow: Flow, cursor: Cursor, until: datetime) -> Bounds:
+def remembered(flow: Flow, cursor: Cursor, until: datetime, *, forced: bool) -> Bounds:
     """By watched read: from which stamp on later windows, and this pass, can bring a version again. None: from any.
 
     A version that nothing can read again need not be stored. A pass itself reads a record twice only when another
@@ -268,7 +347,7 @@ def remembered(flow: Flow, cursor: Cursor, until: datetime) -> Bounds:
     for read in flow.reads.values():
         if read.watch:
             later = until - max(read.watch.overlap, read.watch.at_least or read.watch.overlap)
-            low = since(read.watch, cursor, until)
+            low = since(read.watch, cursor, until, forced=forced)
             bounds[read.name] = (later, None if low is None else min(low, later))
     return bounds
 

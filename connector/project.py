@@ -18,6 +18,7 @@ from time import sleep
 from typing import Any, NoReturn
 
 from connector import engine, lint, plan, shape, spec
+from connector.answering import Known
 from connector.endpoints import connect as connect_system
 from connector.engine import Run, World
 from connector.errors import SetupError, SpecError, Unreachable
@@ -175,14 +176,27 @@ class Runner:
         """The named objects, or those of a plain run, one after the other. Paused: nothing, and the log says so."""
         return self._each(engine.run, objects)
 
+    def sync(self) -> list[Run]:
+        """What the mapping declares for `sync`, in that order, looking back as far as `watch.sync` says."""
+        if not self.project.mapping.sync:
+            raise SpecError(f"{self.project.mapping.mapping} declares no sync: the objects of one, in order")
+        names = [name for name in self.project.mapping.sync if self.flows([name])]
+        return self._each(engine.sync, names)
+
     def preview(self, objects: Iterable[str] | None = None) -> list[Run]:
         return self._each(engine.preview, objects)
 
     def event(self, name: str, record: Row) -> list[Run]:
         """One record of the home system, handed over now."""
-        return self._each(lambda flow, world: engine.event(flow, world, record), [name])
+        plan.directions(self.project.mapping, self.project.connection, name)
+        if plan.rules_of(self.project.mapping, name, "push").direction not in ("push", "disabled"):
+            raise SpecError(f"{name} comes from {self.project.mapping.systems.remote}: it takes no records from here")
+        pushes = [flow for flow in self.flows([name]) if flow.direction == "push"]
+        return self._each(lambda flow, world: engine.event(flow, world, record), [name], pushes)
 
-    def _each(self, act: Callable[[Flow, World], Run], objects: Iterable[str] | None) -> list[Run]:
+    def _each(
+        self, act: Callable[[Flow, World], Run], objects: Iterable[str] | None, flows: Iterable[Flow] | None = None
+    ) -> list[Run]:
         project = self.project
         named = list(project.mapping.objects) if objects is None else list(objects)
         for name in named:
@@ -193,7 +207,8 @@ class Runner:
             return [Run(project.name, name, "", "paused", code="paused", error=said) for name in named]
         runs = [self._closed(name) for name in named if objects is not None and not self.flows([name])]
         endpoints: dict[str, Any] = dict(self.endpoints)
-        for flow in self.flows(objects):
+        known: Known = {}
+        for flow in self.flows(objects) if flows is None else flows:
             self.begun(flow)
             world = World(
                 source=endpoints[flow.source],
@@ -205,6 +220,7 @@ class Runner:
                 ahead=self.ahead,
                 allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
                 told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
+                known=known,
             )
             runs.append(done := act(flow, world))
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):

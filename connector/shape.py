@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from connector.errors import SpecError
-from connector.model import Child, Field, Shape
+from connector.model import Child, Field, Option, Shape
 
 # What of a describe is worth recording, in the order of the file; what is false, empty or null is left out.
 _OBJECT = ("name", "label", "keyPrefix", "custom")
@@ -53,7 +54,47 @@ def _field(entry: Mapping[str, Any]) -> Field:
         tuple(entry.get("referenceTo") or ()),
         entry.get("relationshipName") or None,
         bool(entry.get("unique")),
+        tuple(_option(pick) for pick in entry.get("picklistValues") or ()),
+        entry.get("controllerName") if entry.get("dependentPicklist") else None,
     )
+
+
+def _option(pick: Mapping[str, Any]) -> Option:
+    return Option(pick["value"], pick.get("label") or pick["value"], bool(pick.get("active")), pick.get("validFor"))
+
+
+OPTION = Shape(
+    "picklist",
+    "value of a picklist",
+    {
+        name: Field(name, type_)
+        for name, type_ in (("value", "string"), ("label", "string"), ("index", "int"), ("active", "boolean"))
+    },
+)
+"""What the rows of a picklist look like."""
+
+
+def valid(field: Field, shape: Shape, value: Any) -> list[Option] | None:
+    """The values of a dependent picklist that go with this value of its controller; None: the field depends on none.
+
+    An entry without bits is valid for no value, and a short bitmap counts as zeros.
+    """
+    controller = shape.fields.get(field.controller or "")
+    if controller is None:
+        return None
+    names = [option.value for option in controller.options]
+    if controller.type == "boolean":
+        names, value = ["false", "true"], str(bool(value)).lower()
+    place = names.index(value) if value in names else None
+    return [option for option in field.options if place is not None and _bit(option.valid_for, place)]
+
+
+def _bit(bitmap: str | None, place: int) -> bool:
+    try:
+        octets = b64decode(bitmap or "")
+    except ValueError:
+        return False
+    return place // 8 < len(octets) and bool(octets[place // 8] & 0x80 >> place % 8)
 
 
 def dump(describe: Mapping[str, Any]) -> str:

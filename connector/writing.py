@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from connector import canon
 from connector.errors import Rejected, Unanswered
 from connector.matching import Decision, Mapped, Target, differing
-from connector.model import Clock, Endpoint, Flow, Outcome, Written
+from connector.model import Clock, Endpoint, Flow, Match, Outcome, Written
 from connector.state import Batch, Intent, Lease, Link, Store
 
 BATCH = 1000
@@ -16,17 +16,27 @@ BATCH = 1000
 
 
 class Writer:
-    """One flow's writes. With `dry` everything is decided and nothing done."""
+    """One flow's writes. With `dry` everything is decided and nothing done; `child`: its rows have no links of their own."""
 
-    def __init__(self, flow: Flow, endpoint: Endpoint, store: Store, clock: Clock, lease: Lease, *, dry: bool) -> None:
-        self.flow, self.endpoint, self.dry = flow, endpoint, dry
+    def __init__(
+        self,
+        flow: Flow,
+        endpoint: Endpoint,
+        store: Store,
+        clock: Clock,
+        lease: Lease,
+        *,
+        dry: bool,
+        child: bool = False,
+    ) -> None:
+        self.flow, self.endpoint, self.dry, self.child = flow, endpoint, dry, child
         self.store, self.clock, self.lease = store, clock, lease
         self.target = Target(flow, endpoint)
         self.source_side, self.target_side = ("remote", "home") if flow.direction == "pull" else ("home", "remote")
 
     def write(self, wave: Sequence[Mapped], batch: Batch) -> list[Outcome]:
         """Rows of a wave share no key, so that one lookup is right for all of them."""
-        links = self._links(wave)
+        links, off = self._links(wave)
         decisions = self.target.find(wave, links, self.target_side)
         if self.flow.match.by_link and not self.dry:
             decisions = self._recover(decisions)
@@ -40,21 +50,24 @@ class Writer:
             outcome = decision.outcome or self._answered(decision, next(answers))
             batch.notes += decision.notes
             row, there = decision.mapped, outcome.outcome in ("created", "updated", "unchanged")
-            if there and outcome.target is not None and row.joined.record not in links:  # else it stays as it was made
-                batch.links.append(self._link(row, outcome.target))
+            if there and outcome.target is not None and not (self.child or row.joined.record in {*links, *off}):
+                batch.links.append(self._link(row, outcome.target))  # one that is there stays as it was made
             if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
                 batch.settled.append(row.key)
             outcomes.append(outcome)
         return outcomes
 
-    def _links(self, wave: Sequence[Mapped]) -> dict[str, Link]:
-        """Links that say what the target is: all of them where there is no key, else only those made by hand."""
-        links = self.store.links(self.lease.stream, self.source_side, [row.joined.record for row in wave])
-        return {
-            getattr(link, self.source_side): link
-            for link in sorted(links, key=lambda link: link.active)  # of several the active one
-            if self.flow.match.by_link or (link.made == "manual" and link.active)
-        }
+    def _links(self, wave: Sequence[Mapped]) -> tuple[dict[str, Link], set[str]]:
+        """Links that say what the target is: all of them where there is no key, else only those made by hand; and the
+        records whose link somebody has switched off: it stays so.
+        """
+        records = [] if self.child else [row.joined.record for row in wave]
+        links = self.store.links(self.lease.stream, self.source_side, records)
+        links = sorted(links, key=lambda link: link.active)  # of several the active one
+        named = [(getattr(link, self.source_side), link) for link in links]
+        by_link = self.flow.match.by_link
+        says = {name: link for name, link in named if by_link or (link.made == "manual" and link.active)}
+        return says, {name for name, link in named if not link.active}
 
     def _link(self, row: Mapped, target: str) -> Link:
         ends = {self.source_side: row.joined.record, self.target_side: target}
@@ -110,13 +123,17 @@ class Writer:
         return row.outcome("failed", reason, str(error), target=decision.target, field=named)
 
 
-def waves(rows: Sequence[Mapped]) -> Iterator[list[Mapped]]:
-    """Batches in which no two rows can be the same target record: the second must see what the first has written."""
+def waves(rows: Sequence[Mapped], match: Match) -> Iterator[list[Mapped]]:
+    """Batches in which no two rows can be the same target record: the second must see what the first has written.
+
+    With `differs` the first key alone can make two rows the same.
+    """
     while rows:
         taken: dict[str, Mapped] = {}
         left = []
         for row in rows:
-            key = json.dumps(row.keys[0], default=str) if row.keys else row.key
+            keys = row.keys[:1] if match.differs else row.keys
+            key = json.dumps(keys, default=str) if keys else row.key
             if key in taken or len(taken) == BATCH:
                 left.append(row)
             else:

@@ -154,7 +154,7 @@ DECISIONS = {
     "missing: fail": (keys(missing="fail"), thing("1"), [], ("1", "failed", "not_found"), []),
     "found: update": (keys(), thing("1"), [item("7", name="old")], UPDATED, [("update", {"name": "n"})]),
     "found: replace": (keys("replace"), thing("1"), [item("7", name="old")], UPDATED, [("replace", {"key": "k", "name": "n"})]),
-    "found: link": (keys("link", "skip"), thing("1"), [item("7", name="old")], UPDATED, [("update", {"name": "n"})]),
+    "found: link": (keys("link", "skip"), thing("1"), [item("7", name="old")], UPDATED, [("link", {"key": "k", "name": "n"})]),
     "found: skip": (keys("skip"), thing("1"), [item("7", name="old")], ("1", "skipped", "exists"), []),
     "nothing differs": (keys("replace"), thing("1"), [item("7", mine="own")], SAME, []),
     "null clears": (keys(), thing("1", name=None), [item("7")], UPDATED, [("update", {"name": None})]),
@@ -486,14 +486,14 @@ def test_a_worker_whose_token_was_replaced_stores_nothing(store):
     done = bench.run()
     assert (done.status, done.code) == ("failed", "lease_lost")
     assert store.outcomes("c") == []
-    assert store.stream("c", "item").cursor == Cursor(activated=at())
+    assert store.stream("c", "item", "pull").cursor == Cursor(activated=at())
     lost, run_id = store.claim(stream, "third", bench.clock.now(), None, engine.LEASE, lambda _: False, "x")
     store.claim(stream, "fourth", bench.clock.now(), None, engine.LEASE, lambda _: False, "x")
     with pytest.raises(LeaseLost):
         store.commit(lost, run_id, Batch(), Cursor("2030-01-01T00:00:00Z"), bench.clock.now(), engine.LEASE)
     with pytest.raises(LeaseLost):
         store.journal(lost, [])
-    assert store.stream("c", "item").cursor == Cursor(activated=at())
+    assert store.stream("c", "item", "pull").cursor == Cursor(activated=at())
 
 
 class Killed(BaseException):
@@ -518,7 +518,7 @@ def killed_at(bench, nth, what="wrote"):
 def test_a_pass_goes_on_where_it_was_killed(store):
     bench = Bench([thing(str(n), f"k{n}", minutes=n - 60) for n in range(9)], store=store, page=3)
     killed_at(bench, 5)
-    opened = store.stream("c", "item").cursor.open
+    opened = store.stream("c", "item", "pull").cursor.open
     assert opened.after == (at(-58), "2")
     bench.run(after=1, alive=lambda _: False)
     assert [record for record, *_ in bench.outcomes] == ["3", "4", "5", "6", "7", "8"]
@@ -532,7 +532,7 @@ def test_a_pass_that_began_under_other_rules_starts_again(store):
     done = bench.run(after=1, alive=lambda _: False)
     assert (done.since, done.until) == (None, at(1))
     assert bench.items() == [(f"k{n}", "n!") for n in range(9)]
-    assert store.stream("c", "item").cursor.open is None
+    assert store.stream("c", "item", "pull").cursor.open is None
 
 
 def test_a_direction_that_is_switched_off_stops_before_the_next_batch_and_loses_nothing(store):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "connector"
 LEVELS = (
     {"errors", "model", "canon", "source", "spec"},
     {"values", "shape", "state", "vault", "endpoints"},
-    {"plan", "schedule", "lint", "pages", "matching", "writing", "engine"},
+    {"plan", "schedule", "lint", "pages", "matching", "answering", "writing", "below", "engine"},
     {"project", "examples", "report", "status", "reference", "demo", "auth", "upkeep", "cli"},
     {"__init__", "__main__"},
 )
@@ -23,9 +23,12 @@ BESIDE = {
     "model": {"errors"},
     "source": {"errors"},
     "endpoints": {"shape", "values", "vault"},
+    "lint": {"plan"},
     "matching": {"pages"},
     "writing": {"matching"},
-    "engine": {"schedule", "pages", "matching", "writing"},
+    "answering": {"pages", "matching"},
+    "below": {"pages", "matching", "answering", "writing"},
+    "engine": {"schedule", "pages", "matching", "answering", "writing", "below"},
     "examples": {"project"},
     "status": {"project"},
     "demo": {"project", "report"},

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from connector import canon, lint, spec
+from connector import canon, lint, plan, spec
 from connector.endpoints.memory import Fault, Memory
+from connector.engine import Run
 from connector.examples.suite import Suite, merged
 from connector.examples.watched import Clock, Killed, Made, Watched, WatchedRunner, WatchedStore
 from connector.model import Endpoint, Flow, Outcome, Row
@@ -100,13 +101,14 @@ class Play:
             self.store.put_links(self.stream(name).id, [link], self.clock.now())
 
     def stream(self, name: str) -> Stream:
-        return self.store.stream("example", name)
+        return self.store.stream("example", name, plan.one_way(self.project.mapping, name))
 
     def table(self, name: str, side: str) -> str:
         """What an object of the mapping is called in one of the systems."""
-        rules = self.project.mapping.objects[name]
-        written = side == ("remote" if rules.direction == "push" else "home")
-        return rules.write if written else rules.read[rules.triggers[0].changed].object
+        way = plan.one_way(self.project.mapping, name)
+        rules = plan.rules_of(self.project.mapping, name, way)
+        written = side == ("remote" if way == "push" else "home")
+        return str(rules.write if written else rules.read[rules.triggers[0].changed].object)
 
     def known(self, side: str, name: str, given: Any) -> str:
         """An id as the system has it: tables that number their rows have given the example's row another."""
@@ -137,7 +139,8 @@ class Play:
 
     def told(self, flow: Flow, outcome: Outcome) -> None:
         self.outcomes.append((flow.object, outcome))
-        if outcome.reason not in ("joined", "gone"):  # these waited for another try, and triggered nothing
+        waited = outcome.reason in ("joined", "gone")  # for another try, and triggered nothing
+        if not waited and not flow.reads[outcome.read].picklist:
             self.selected.setdefault(flow.reads[outcome.read].object, []).append(outcome.record)
 
     def watch(self, flows: Iterable[Flow]) -> None:
@@ -154,9 +157,17 @@ class Play:
     # ---- steps ----
 
     def run(self, name: str | None) -> None:
+        runner, names = self.runner(), [name] if name else None
+        self.watch(runner.flows(names))
+        self.saw(runner.run(names))
+
+    def sync(self, _what: object) -> None:
         runner = self.runner()
-        self.watch(runner.flows([name] if name else None))
-        for done in runner.run([name] if name else None):
+        self.watch(runner.flows(self.project.mapping.sync))
+        self.saw(runner.sync())
+
+    def saw(self, runs: Iterable[Run]) -> None:
+        for done in runs:
             if done.until:
                 self.windows[done.object] = (done.since, done.until)
 
@@ -250,6 +261,7 @@ class Play:
 
 STEPS: Mapping[str, Callable[[Play, Any], None]] = {
     "run": Play.run,
+    "sync": Play.sync,
     "preview": Play.preview,
     "lint": Play.lint,
     "pause": lambda play, _: play.set({"enabled": False}),

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from connector import shape, source
+from connector import shape, source, spec
 from connector.errors import SpecError
 from connector.lint import api, connection, fields, mapping
 from connector.lint.file import File, Findings, Object
@@ -25,13 +25,20 @@ from connector.source import Source, Span
 __all__ = ["CODES", "LEVELS", "RULES", "Finding", "check", "check_source", "combinations", "render_json", "render_text"]
 
 RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
-    "mapping": (connection.file_name, connection.names, connection.schedule, mapping.systems, fields.objects),
+    "mapping": (
+        *(connection.file_name, connection.names, connection.schedule, mapping.systems, mapping.likes, mapping.words),
+        fields.objects,
+    ),
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
         *(connection.systems, connection.schedule, connection.logins, api.described),
+        *(connection.choices, connection.capabilities),
     ),
     "api": (connection.file_name, api.paths, api.placeholders, api.fitting, api.signing),
-    "examples": (connection.names, connection.mapping_is_there, connection.directions, connection.examples),
+    "examples": (
+        *(connection.names, connection.mapping_is_there, connection.directions, connection.examples),
+        connection.choices,
+    ),
 }
 OF_AN_OBJECT: tuple[Callable[[File, Object], Findings], ...] = (
     *(connection.reads, mapping.direction, mapping.triggers, mapping.roots, mapping.idle, mapping.keys),
@@ -80,9 +87,10 @@ def _opened(read: Source, folder: Path | None) -> tuple[File | None, list[Findin
     found = [Finding("error", fault.code, fault.message, read.name, fault.span) for fault in read.faults]
     if any(fault.code not in ("duplicate_key", "number_too_long") for fault in read.faults):
         return None, found
-    troubles = check_grammar(read.tree, kind)
+    tree = spec.expanded(read.tree) if kind == "mapping" else read.tree
+    troubles = check_grammar(tree, kind)
     found += [file.finding(each.code, each.at, each.message, each.hint, key=each.key) for each in troubles]
-    file.tree, file.spoiled = sane(read.tree, troubles), frozenset(trouble.spoils for trouble in troubles)
+    file.tree, file.spoiled = sane(tree, troubles), frozenset(trouble.spoils for trouble in troubles)
     return (file if isinstance(file.tree, dict) else None), found
 
 
@@ -113,7 +121,7 @@ def _rules(file: File, shapes: Mapping[str, Shape] | None, beside: Path | None) 
         place = ("systems", "remote") if file.kind == "mapping" else ("mapping",)
         found.append(file.finding("bad_shape", place, str(error), "record it again: connector discover"))
     found += [finding for rule in RULES[file.kind] for finding in rule(file)]
-    return found + [each for thing in file.objects.values() for rule in OF_AN_OBJECT for each in rule(file, thing)]
+    return found + [each for thing in file.objects for rule in OF_AN_OBJECT for each in rule(file, thing)]
 
 
 def _recorded(folder: Path) -> Mapping[str, Shape]:

@@ -6,22 +6,28 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from connector import spec
+from connector import plan, spec
 from connector.lint.file import File, Findings, Object, named, part, places
 from connector.lint.findings import instead
 from connector.source import At
 from connector.values import Problem, compile_value
 
-_ALLOWED = {"pull": ("pull", "disabled"), "push": ("push", "disabled"), "disabled": ("disabled",)}
+_ALLOWED = {
+    "pull": ("pull", "disabled"),
+    "push": ("push", "disabled"),
+    "both": ("pull", "push", "both", "disabled"),
+    "disabled": ("disabled",),
+}
 _SHARED_HOSTS = ("login.salesforce.com", "test.salesforce.com")
 _PASSWORD = re.compile(r"://[^/?#\s]*:[^/?#\s]*@|[?&](?:password|passwd|pwd|token)=", re.IGNORECASE)
 _NARROWING = ("", "connection.", "examples.*.given.connection.", "examples.*.steps.*.set.")
 _OBJECTS = (
     *(f"{way}{place}" for way in _NARROWING for place in ("schedule.objects.*", "objects.*")),
     *("examples.*.object", "examples.*.steps.*.run|run_twice_at_once", "examples.*.steps.*.event.object"),
-    "examples.*.given|expect.links.*.object",
 )
+_LINKED = ("examples.*.given|expect.links.*.object",)
 _ROWS = ("examples.*.given.remote|home.*", "examples.*.steps.*.edit.remote|home.*")
 _LIKE = tuple(f"{row}.like" for row in (*_ROWS, "rows.*"))
 _TABLES = (
@@ -52,11 +58,16 @@ def names(file: File) -> Findings:
         yield from _known(file, "unknown_row", "rows holds no {}", rows, *_ROWS, *_LIKE)
     if not objects:
         return
+    lookups = part(file.rules, "lookups")
     yield from _known(file, "unknown_object", "the mapping has no object {}", objects, *_OBJECTS)
+    yield from _known(file, "unknown_object", "the mapping has no object {}", {**objects, **lookups}, *_LINKED)
     if file.kind == "connection":
-        systems = part(file.rules, "systems").values()
+        systems = [spec.system(each) for each in part(file.rules, "systems").values()]
         yield from _known(file, "unknown_system", "the mapping has no system {}", map(str, systems), "systems.*")
-    used = (name for _, name, _ in named(objects, "*.read.*.object", "*.write"))
+    sides = ("*.pair.home", "*.pair.remote", "*.pair.home|remote.object", "*.children.*.write")
+    used = [name for _, name, _ in named(objects, "*.read.*.object", "*.write", *sides)]
+    used += [str(name) for _, name in places(file.rules, "lookups.*.object")]
+    used += [str(name).partition(".")[0] for _, name in places(objects, "*.read.*.picklist")]
     tables = sorted({*used, *file.shapes, *part(file.tree, "shapes")})
     said = "the mapping neither reads nor writes {}"
     yield from _known(file, "unknown_object", said, tables, *_TABLES)
@@ -66,6 +77,8 @@ def names(file: File) -> Findings:
 
 
 def reads(file: File, thing: Object) -> Findings:
+    if thing.above:
+        return
     for place in ("changed", "with.*", "unless_joined_by.*") if thing.reads else ():
         said, pattern = f"{thing.name} reads nothing called {{}}", f"objects.{thing.name}.triggers.*.{place}"
         yield from _known(file, "unknown_read", said, thing.reads, pattern)
@@ -76,6 +89,48 @@ def _known(file: File, code: str, said: str, pool: Iterable[str], *patterns: str
     for at, name, key in named(file.tree, *patterns):
         if name not in there:
             yield file.finding(code, at, said.format(name), instead(name, there), key=key)
+
+
+def choices(file: File) -> Findings:
+    """What is chosen is a setting of the mapping, and one of its choices."""
+    for way in _NARROWING if file.kind == "examples" else ("",):
+        for at, node in places(file.tree, f"{way}settings"):
+            yield from _chosen(file, at, node, part(file.rules, "settings"))
+
+
+def _chosen(file: File, at: At, given: object, rules: dict[str, Any]) -> Findings:
+    for name, value in given.items() if isinstance(given, dict) and rules else ():
+        here, rule = (*at, name), rules.get(name)
+        if not isinstance(rule, dict):
+            said = f"the mapping has no setting {name}"
+            yield file.finding("unknown_setting", here, said, instead(str(name), rules), key=True)
+        elif "choose" not in rule:
+            yield from _chosen(file, here, value, rule)
+        else:
+            many = rule.get("many") is True
+            for n, one in enumerate(value if many and isinstance(value, list) else [value]):
+                if not any(
+                    one == choice and isinstance(one, bool) == isinstance(choice, bool) for choice in rule["choose"]
+                ):
+                    shown = [spec.text(choice) for choice in rule["choose"]]
+                    place = (*here, n) if many and isinstance(value, list) else here
+                    what = "a list of choices" if many and not isinstance(value, list) else "one of its choices"
+                    yield file.finding("unknown_setting", place, f"{name} takes {what}", instead(spec.text(one), shown))
+
+
+def capabilities(file: File) -> Findings:
+    """The calls that the mapping needs of a system, by what this connection chooses, are there. Source: I8, I17, design 20."""
+    if file.mapping is None or file.mapping_errors or not part(file.rules, "settings"):
+        return
+    mapping = spec.mapping(file.mapping.tree)
+    given, objects = file.tree.get("settings"), file.tree.get("objects")
+    choices = {
+        "settings": given if isinstance(given, dict) else {},
+        "objects": objects if isinstance(objects, dict) else {},
+    }
+    chosen = spec.connection({"connection": "", "mapping": "", "systems": {}, **choices})
+    for lack in plan.lacking(mapping, chosen):
+        yield file.finding("missing_capability", lack.at, lack.said, lack.hint)
 
 
 def schedule(file: File) -> Findings:
@@ -138,7 +193,7 @@ def directions(file: File) -> Findings:
 
 def systems(file: File) -> Findings:
     """Every system of the mapping is given, without a password in its address; `auth` is the grammar's business."""
-    wanted, given = part(file.rules, "systems").values(), file.tree.get("systems")
+    wanted, given = [*map(spec.system, part(file.rules, "systems").values())], file.tree.get("systems")
     for name in set(wanted) - given.keys() if isinstance(given, dict) and given.keys() <= set(wanted) else ():
         if isinstance(name, str):
             said = f"the mapping's system {name} is not given"

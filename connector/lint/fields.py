@@ -31,9 +31,9 @@ def expressions(file: File, thing: Object) -> Findings:
 def objects(file: File) -> Findings:
     """Objects of the remote side have a recorded shape; of the home side one note says which have none."""
     home, seen = dict[str, None](), set(file.shapes)
-    for thing in file.objects.values():
+    for thing in file.objects:
         for at, name, _ in named(thing.node, "read.*.object", "write", at=thing.at) if not thing.turned else ():
-            if (at[2] == "read") == thing.pushes:
+            if (at[len(thing.at)] == "read") == thing.pushes:
                 home[name] = None
                 continue
             if name in seen:
@@ -140,7 +140,7 @@ def selection(file: File, thing: Object) -> Findings:
     """Fields that select or order rows exist and can do so; watch compares times."""
     patterns = ("read.*.where.*", "read.*.order.*", "read.*.watch.field", "triggers.*.with.*.*")
     for at, name, key in named(thing.node, *patterns, at=thing.at):
-        shape = thing.shape(str(at[3] if at[2] == "read" else at[5]))
+        shape = thing.shape(str(at[3] if at[2] == "read" else at[5])) if not thing.above else None
         field = (yield from _field(file, shape, at, name, key=key)) if shape else None
         if field and not field.filterable:
             said = f"{name} ({field.type}) cannot select or order rows"
@@ -154,7 +154,10 @@ def picklists(file: File, thing: Object) -> Findings:
     """A constant that a field is compared with, or that is written to it, is in its restricted picklist."""
     written = ("fields.*.value", "fields.*.values.*", "fields.*.first.*.value", "fields.*.first.*.values.*")
     for at, value in places(thing.node, "read.*.where.*", "read.*.where.*.*", *written, at=thing.at):
-        shape, name = (thing.shape(str(at[3])), at[5]) if at[2] == "read" else (thing.target, at[3])
+        first = len(thing.at)
+        shape, name = thing.target, at[first + 1]
+        if at[first] == "read":
+            shape, name = thing.shape(str(at[first + 1])), at[first + 3]
         field = shape.fields.get(str(name)) if shape else None
         if field and field.restricted and field.picklist and isinstance(value, str) and value.strip():
             for word in value.split(";") if field.type == "multipicklist" else [value]:

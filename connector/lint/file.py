@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from connector import spec
 from connector.lint.findings import LEVELS, Finding, Level
-from connector.model import Shape
+from connector.model import PARENT, SETTINGS, Shape
+from connector.shape import OPTION
 from connector.source import At, Source
-from connector.values import Problem, Use, Value, compile_path, compile_record
+from connector.values import Names, Problem, Use, Value, compile_path, compile_record
 
 Findings = Iterator[Finding]
 Word = tuple[int, str] | None
@@ -52,22 +54,29 @@ def named(node: Any, *patterns: str, at: At = ()) -> Iterator[tuple[At, str, boo
 
 @dataclass
 class Object:
-    """One object of a mapping, compiled."""
+    """One object of a mapping in one direction, or what is made below one, compiled."""
 
     name: str
     node: dict[str, Any]
     file: File
+    above: Object | None = None
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.at: At = ("objects", self.name)
-        self.sure = not any(at[:2] in (self.at, ("objects",), ()) for at in self.file.spoiled)
+        self.at: At = (*self.above.at, "children", self.name) if self.above else ("objects", self.name)
+        own = ("objects", self.at[1])
+        self.sure = not any(at[:2] in (own, ("objects",), ()) for at in self.file.spoiled)
         """Nothing in it was spoiled, so that what it lacks is lacking."""
-        self.reads = part(self.node, "read")
+        self.reads: dict[str, Any] = {**(self.above.reads if self.above else {}), **part(self.node, "read")}
+        self.names: Names = {}
+        """Names that are no reads, with the paths of what they stand for."""
+        if self.above and isinstance(listed := self.node.get("each"), str):
+            self.each = compile_path(listed, (*self.at, "each"), self.problems)
+            self.names = {str(self.node.get("as")): self.each.items}
         self.triggers = [(at[-1], node) for at, node in places(self.node, "triggers.*") if isinstance(node, dict)]
         self.rows = {n: [str(node.get("changed")), *part(node, "with")] for n, node in self.triggers}
         """What each trigger brings: the changed read, then the joined ones in order."""
-        self.record = compile_record(self.node.get("fields"), (*self.at, "fields"), self.problems)
+        self.record = compile_record(self.node.get("fields"), (*self.at, "fields"), self.problems, None, self.names)
         self.joins = [
             (at, compile_path(path, at, self.problems))
             for at, path in places(self.node, "triggers.*.with.*.*", at=self.at)
@@ -79,6 +88,12 @@ class Object:
         values = [self.record, *(value for *_, value in self.keys if value)]
         self.uses = [use for value in values for use in value.uses if self.file.clean(use.at)]
         """Every path of the values and keys."""
+        if self.names:
+            self.uses += self.each.uses
+        for at, text in places(self.node, "read.*.valid_for", at=self.at):
+            self.uses += compile_path(text, at, self.problems).uses
+        below = part(self.node, "children") if self.above is None else {}
+        self.below = [Object(name, node, self.file, self) for name, node in below.items() if isinstance(node, dict)]
 
     def _keys(self) -> Iterator[tuple[At, str, Value | None]]:
         for at, key in places(self.node, "match.keys.*", at=self.at):
@@ -89,22 +104,30 @@ class Object:
             for step in name.split("."):
                 value = value.children.get(step) if value and value.form == "fields" else None
             if isinstance(asked := node.get("from"), str):
-                value = compile_path(asked, (*at, "from"), self.problems)
+                value = compile_path(asked, (*at, "from"), self.problems, self.names)
             yield at if node is not key else (*at, "field"), name, value
 
     def many(self, read: str) -> bool:
         return part(self.reads, read).get("many") is True
 
+    @property
+    def roots(self) -> list[str]:
+        """What paths may start with."""
+        return [*self.reads, *([SETTINGS] if "settings" in self.file.tree else []), *([PARENT] if self.above else [])]
+
     def table(self, read: str) -> str:
-        return str(part(self.reads, read).get("object"))
+        rule = part(self.reads, read)
+        return str(rule.get("object") or str(rule.get("picklist")).partition(".")[0])
 
     def shape(self, read: str) -> Shape | None:
         """The recorded shape of what a read reads; a table at home may be called like an object of the remote side."""
+        if "picklist" in part(self.reads, read):
+            return OPTION
         return None if self.pushes else self.file.shapes.get(self.table(read))
 
     @property
     def pushes(self) -> bool:
-        return self.node.get("direction") == "push"
+        return self.above.pushes if self.above else self.node.get("direction") == "push"
 
     @cached_property
     def target(self) -> Shape | None:
@@ -139,9 +162,31 @@ class File:
     """System of a connection -> the api file that it names, and how many errors that has."""
 
     @cached_property
-    def objects(self) -> dict[str, Object]:
-        nodes = part(self.tree, "objects") if self.kind == "mapping" else {}
-        return {name: Object(name, node, self) for name, node in nodes.items() if isinstance(node, dict)}
+    def objects(self) -> list[Object]:
+        """Of a pair both ways, and behind each what is made below it."""
+        found = []
+        for name, node in part(self.tree, "objects").items() if self.kind == "mapping" else ():
+            if isinstance(node, dict):
+                ways = [spec.one_way(node, way) for way in ("pull", "push")] if part(node, "pair") else [node]
+                found += [Object(name, each, self) for each in ways]
+        return [each for thing in found for each in (thing, *thing.below)]
+
+    def written(self, at: At) -> At:
+        """Where a place of an object is written: in this one, in the one that it is like, or in a row of a pair."""
+        if at in self.source.marks or at[:1] != ("objects",) or len(at) < 3:
+            return at
+        node = part(self.tree, "objects", str(at[1]))
+        if isinstance(like := node.get("like"), str) and (there := ("objects", like, *at[2:])) in self.source.marks:
+            return there
+        if at[2] == "fields" and "pair" in node:
+            rows = part(node, "fields").items()
+            row = next((name for name, row in rows if at[3:4] == (spec.part(row, "remote") or row,)), None)
+            at = (*at[:3], at[3] if row is None else row, *at[4:])
+            inner = (*at[:4], "remote")
+            return inner if len(at) > 4 and inner in self.source.marks else at[:5]
+        if "pair" in node and at[2] in ("read", "triggers", "write"):
+            return (*at[:2], "pair", *at[3:4])
+        return at
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -164,7 +209,8 @@ class File:
         level: Level | None = None,
     ) -> Finding:
         """At a value, at its key, or at a word of the text that it is."""
-        span = self.source.inside(at, *word) if word else self.source.span(at, key=key)
+        place = self.written(at)
+        span = self.source.inside(place, *word) if word else self.source.span(place, key=key)
         line_end = span.start + len(self.source.line(span.line)) - (span.column - 1)
         span = replace(span, end=max(span.start, min(span.end, line_end)))
         return Finding(level or LEVELS.get(code, "error"), code, said, self.source.name, span, at, hint)

@@ -43,8 +43,10 @@ CODES: dict[str, str] = {
     "same_system": "home and remote are one system",
     "unknown_object": "no object has this name",
     "unknown_read": "no read has this name",
+    "unknown_lookup": "no lookup has this name",
+    "unknown_setting": "no setting has this name, or it has no such choice",
     "unknown_root": "a path starts with a name that is neither a read nor an item of a list",
-    "not_watched": "a read that triggers has no watch",
+    "not_watched": "a read that triggers has no watch, so that every run reads everything",
     "repeated_trigger": "two triggers start from the same read",
     "join_order": "a join looks at a read that is not in the row yet",
     "never_joined": "unless_joined_by names a trigger that cannot have carried the record",
@@ -84,6 +86,8 @@ CODES: dict[str, str] = {
     "mapping_not_found": "the mapping that is named is not there",
     "mapping_has_errors": "the mapping that is named has errors of its own",
     "direction_widened": "a connection wants a direction that the mapping does not allow",
+    "missing_capability": "a system lacks a call that the mapping needs",
+    "not_dependent": "a picklist does not depend on the one by whose values it is read",
     "unknown_system": "the mapping has no system of this name",
     "missing_system": "a system of the mapping is not given",
     "secret_in_file": "a secret is written out",
@@ -102,6 +106,7 @@ CODES: dict[str, str] = {
 
 LEVELS: dict[str, Level] = {
     "unused_read": "warning",
+    "not_watched": "warning",
     "unstable_match_key": "warning",
     "jmespath_missing": "warning",
     "required_field_unmapped": "warning",

@@ -7,21 +7,88 @@ from collections.abc import Sequence
 from itertools import compress, islice, product
 from typing import Any
 
-from connector.lint.file import File, Findings, Object, part, places
+from connector import spec
+from connector.lint.file import File, Findings, Object, named, part, places
 from connector.lint.findings import instead
-from connector.model import Shape
-from connector.values import Use, Value
+from connector.model import PARENT, SETTINGS, Shape
+from connector.source import At
+from connector.values import Problem, Use, Value, compile_path
 
 
 def systems(file: File) -> Findings:
     given = part(file.tree, "systems")
-    if isinstance(given.get("home"), str) and given.get("home") == given.get("remote"):
-        said = f"home and remote are both {given['home']}"
+    home, remote = (spec.part(each, "name") or each for each in (given.get("home"), given.get("remote")))
+    if isinstance(home, str) and home == remote:
+        said = f"home and remote are both {home}"
         yield file.finding("same_system", ("systems", "remote"), said, "give each side a name of its own")
+
+
+def likes(file: File) -> Findings:
+    """`like` names an object that is written out itself: one level, so that everybody finds what holds."""
+    objects = part(file.tree, "objects")
+    for at, name, _ in named(objects, "*.like", at=("objects",)):
+        others = [other for other in objects if other != at[1] and "like" not in part(objects, other)]
+        if name not in others:
+            why = "is like another one itself" if name in objects else "is no object of this mapping"
+            yield file.finding("unknown_object", at, f"{name} {why}", instead(name, others))
+
+
+def words(file: File) -> Findings:
+    """Names that stand outside of an object's own rules, and conditions, which look at settings alone."""
+    objects, lookups = part(file.tree, "objects"), part(file.tree, "lookups")
+    pools = (
+        (
+            "unknown_object",
+            "this mapping has no object {}",
+            list(objects),
+            ("sync.*", "objects.*.read.*.where.*.linked"),
+        ),
+        ("unknown_lookup", "this mapping has no lookup {}", list(lookups), ("objects.*.fields.*.lookup",)),
+        (
+            "unknown_object",
+            "neither an object nor a lookup is called {}",
+            [*objects, *lookups],
+            ("objects.*.fields.*.link", "objects.*.fields.*.required.link"),
+        ),
+    )
+    for code, said, pool, patterns in pools:
+        for at, name, _ in named(file.tree, *patterns):
+            if name not in pool and file.clean(at):
+                yield file.finding(code, at, said.format(name), instead(name, pool))
+    conditions = ("objects.*.enabled", "systems.*.calls")
+    for at, text in places(file.tree, *conditions, "objects.*.fields.*.if"):
+        pair = at[2:3] != ("fields",) or "pair" in part(file.tree, "objects", str(at[1]))
+        if isinstance(text, str) and pair:
+            yield from _condition(file, at, text)
+
+
+def _condition(file: File, at: At, text: str) -> Findings:
+    problems: list[Problem] = []
+    value = compile_path(text, at, problems)
+    yield from map(file.problem, problems)
+    for use in value.uses:
+        if use.path[0] != SETTINGS:
+            said = f"a condition here looks at settings; there is no {use.path[0]}"
+            yield from file.step("unknown_root", use, 0, said, "write settings.NAME")
+        else:
+            yield from _setting(file, use)
+
+
+def _setting(file: File, use: Use) -> Findings:
+    node: Any = file.tree.get("settings", {})
+    for n, step in enumerate(use.path[1:], 1):
+        if not isinstance(node, dict) or "choose" in node:
+            return
+        if step not in node:
+            yield from file.step("unknown_setting", use, n, f"there is no setting {step}", instead(step, node))
+            return
+        node = node[step]
 
 
 def direction(file: File, thing: Object) -> Findings:
     """Reads are objects of the side that it flows from, `write` is one of the other side."""
+    if thing.above:
+        return
     tables, write = ", ".join(dict.fromkeys(map(thing.table, thing.reads))), thing.node.get("write")
     if thing.turned:
         reads, writes, other = ("home", "remote", "pull") if thing.pushes else ("remote", "home", "push")
@@ -41,8 +108,14 @@ def triggers(file: File, thing: Object) -> Findings:
         if not isinstance(changed, str):
             continue
         here, read = (*at, "changed"), part(thing.reads, changed)
-        if read and "watch" not in read:
-            said = f"{changed} triggers, but its read does not say what to watch"
+        if (
+            read
+            and "watch" not in read
+            and "picklist" not in read
+            and not thing.pushes
+            and _scheduled(file, thing.name)
+        ):
+            said = f"{changed} triggers without watch: every run reads all of them again"
             hint = f"give the read {changed} watch: {{first: all}}, {{first: none}} or {{first: 15m}}"
             yield file.finding("not_watched", here, said, hint)
         elif thing.many(changed):
@@ -57,6 +130,12 @@ def triggers(file: File, thing: Object) -> Findings:
                 hint = f"add {changed} to its with, or remove {other} here"
                 yield file.finding("never_joined", (*at, "unless_joined_by", m), said, hint)
         carried.setdefault(changed, thing.rows[n][1:])
+
+
+def _scheduled(file: File, name: str) -> bool:
+    """A plain run has it, and does not say itself that it is two-way, where all rows are compared."""
+    schedule, node = part(file.tree, "schedule"), part(file.tree, "objects", name)
+    return "pair" not in node and name in (schedule.get("objects") or part(file.tree, "objects"))
 
 
 def roots(file: File, thing: Object) -> Findings:
@@ -78,9 +157,16 @@ def roots(file: File, thing: Object) -> Findings:
 def _root(file: File, thing: Object, use: Use, *, one: bool) -> Findings:
     """`one`: a whole row is no value here."""
     root, rest = use.path[0], use.path[1:]
-    if root not in thing.reads:
+    if root == SETTINGS and root in thing.roots:
+        yield from _setting(file, use)
+    elif root == PARENT and thing.above:
+        names = thing.above.record.children
+        if rest and rest[0] not in names:
+            said = f"{thing.above.name} writes no {rest[0]}"
+            yield from file.step("unknown_field", use, 1, said, instead(rest[0], names))
+    elif root not in thing.reads:
         glued = next((name for name in thing.reads if re.match(f"{name}([A-Z]|.*__)", root)), "")
-        said, hint = f"a path starts with the name of a read; there is no {root}", instead(root, thing.reads)
+        said, hint = f"a path starts with the name of a read; there is no {root}", instead(root, thing.roots)
         if glued:
             said, hint = f"there is no {root}; a dot is missing", f"did you mean {glued}.{root[len(glued) :]}?"
         yield from file.step("unknown_root", use, 0, said, hint)
@@ -97,7 +183,11 @@ def _root(file: File, thing: Object, use: Use, *, one: bool) -> Findings:
 
 def idle(file: File, thing: Object) -> Findings:
     """Every read is brought by a trigger."""
-    brought, used = {name for row in thing.rows.values() for name in row}, {use.path[0] for use in thing.uses}
+    if thing.above:
+        return
+    uses = [*thing.uses, *(use for below in thing.below for use in below.uses)]
+    brought, used = {name for row in thing.rows.values() for name in row}, {use.path[0] for use in uses}
+    used -= {SETTINGS, PARENT, *(name for below in thing.below for name in part(below.node, "read"))}
     if not thing.sure or thing.problems or not brought | used <= set(thing.reads):
         return  # a misspelt name is the cause
     for name in thing.reads:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from connector.model import Note, Outcome
 
@@ -19,25 +21,37 @@ class Pass:
     digest: str
     trigger: int = 0
     after: tuple[str, str] | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`watermark`: everything up to there has been read. Instants are canonical text of the source's clock."""
+    """`watermark`: everything up to there has been read. Instants are canonical text of the source's clock.
+
+    A stream that flows both ways has one for each; `others` are those of the other ways, as they are stored.
+    """
 
     watermark: str | None = None
     activated: str | None = None
     open: Pass | None = None
+    way: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, text: str) -> Cursor:
-        node = json.loads(text)
+    def load(cls, text: str, way: str = "") -> Cursor:
+        """Of one way; where nothing is stored for it, what holds for all of them (`""`)."""
+        stored = json.loads(text)
+        if stored and not stored.keys() <= {"", "pull", "push"}:  # as version 1 wrote it
+            stored = {"": stored}
+        node = dict(stored.get(way) or stored.get("") or {})
         if opened := node.pop("open", None):
             opened = Pass(**{**opened, "after": opened["after"] and tuple(opened["after"])})
-        return cls(**node, open=opened)
+        return cls(**node, open=opened, way=way, others={key: each for key, each in stored.items() if key != way})
 
     def dump(self) -> str:
-        return json.dumps(asdict(self))
+        opened = asdict(self.open) if self.open else None
+        own = {"watermark": self.watermark, "activated": self.activated, "open": opened}
+        return json.dumps({**self.others, self.way: own})
 
 
 @dataclass(frozen=True, slots=True)

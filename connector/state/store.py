@@ -24,8 +24,8 @@ class Store(Database):
 
     # ---- streams -------------------------------------------------------------------------------------------
 
-    def stream(self, connection: str, name: str) -> Stream:
-        """The stream of an object, made when it is not there yet."""
+    def stream(self, connection: str, name: str, way: str = "") -> Stream:
+        """The stream of an object with its cursor of one way, made when it is not there yet."""
         asked = sa.select(stream).where((stream.c.connection == connection) & (stream.c.object == name))
         rows = self._all(asked)
         if not rows:
@@ -33,7 +33,7 @@ class Store(Database):
                 self.put(tx, stream, ("connection", "object", "cursor"), [(connection, name, "{}")], "keep")
             rows = self._all(asked)
         row = rows[0]
-        place = (Cursor.load(row.cursor), moment(row.started_at), moment(row.slot_at), row.token is not None)
+        place = (Cursor.load(row.cursor, way), moment(row.started_at), moment(row.slot_at), row.token is not None)
         return Stream(row.id, row.connection, row.object, *place)
 
     def claim(
@@ -124,12 +124,12 @@ class Store(Database):
         ended: Mapping[str, Any],
         notes: Sequence[Note],
         cursor: Cursor | None,
-        keep_from: str,
+        keep_from: Mapping[str, str],
     ) -> None:
         """The run's last transaction; it gives the token back. `ended`: status, counts, calls, error, since, until.
 
-        With a cursor the run has read everything; versions stamped before `keep_from` are then forgotten. Once a day
-        the old part of the log is, too.
+        With a cursor the run has read everything; versions stamped before `keep_from` (by read) are then forgotten. Once
+        a day the old part of the log is, too.
         """
         owned = {"run_id": run_id, "stream_id": lease.stream, "at": millis(now)}
         with self.writing(lease) as tx:
@@ -140,8 +140,9 @@ class Store(Database):
             freed: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
             if cursor is not None:
                 freed["cursor"] = cursor.dump()
-                old = (version.c.stream_id == lease.stream) & (version.c.stamp < keep_from)
-                tx.execute(sa.delete(version).where(old))
+                for read, stamp in keep_from.items():
+                    old = (version.c.read == read) & (version.c.stamp < stamp)
+                    tx.execute(sa.delete(version).where((version.c.stream_id == lease.stream) & old))
             self._set(tx, lease, **freed)
         if retention.due(self, now):
             retention.looked(self, now)

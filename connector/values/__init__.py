@@ -1,7 +1,8 @@
 """Turn the value of a field into a function of one row, and tell which paths it reads. Compiled once, called per row.
 
 A bare string is a path (`paths.py`); everything else names one form of the table FORMS, `{template: ...}` among them
-(`templates.py`). Compiling never raises for bad input, evaluating never raises for any row.
+(`templates.py`). What a value has to ask the other side for (`link`, `lookup`) is asked before, a page at a time, and lies
+in the row: evaluating stays a pure function. Compiling never raises for bad input, evaluating never raises for any row.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from connector import canon
-from connector.model import Branch, Row, Skip, Why
+from connector.model import ABOVE, ANSWERS, PARENT, Ask, Branch, Row, Skip, Why
 from connector.values.nouns import (
     ABSENT,
     At,
     Evaluate,
+    Names,
     Problem,
     Refused,
     Scope,
@@ -32,7 +34,19 @@ from connector.values.nouns import (
 from connector.values.paths import Reading, kind_of, path, run
 from connector.values.text import FILTERS, FUNCTIONS, TYPES, Function, text
 
-__all__ = ["ABSENT", "FILTERS", "FORMS", "FUNCTIONS", "Evaluate", "Function", "Problem", "Scope", "Use", "Value"]
+__all__ = [
+    "ABSENT",
+    "FILTERS",
+    "FORMS",
+    "FUNCTIONS",
+    "Evaluate",
+    "Function",
+    "Names",
+    "Problem",
+    "Scope",
+    "Use",
+    "Value",
+]
 __all__ += ["compile_path", "compile_record", "compile_value", "missing"]
 
 ALWAYS = {"value": True}
@@ -42,14 +56,18 @@ def compile_value(node: Any, at: At, problems: list[Problem]) -> Value:
     return _whole(_value(node, Scope(at, problems)))
 
 
-def compile_path(text: Any, at: At, problems: list[Problem]) -> Value:
-    """A path alone, as joins and match keys have it."""
-    return path(text, Scope(at, problems))
+def compile_path(text: Any, at: At, problems: list[Problem], names: Names | None = None) -> Value:
+    """A path alone, as joins and match keys have it; `names` are those of list items, with where they stand."""
+    return path(text, Scope(at, problems, names=names or {}))
 
 
-def compile_record(node: Any, at: At, problems: list[Problem]) -> Value:
-    """A `fields:` mapping. Gives the nested record, or Skip when something `required` is missing."""
-    return _whole(_record(node, Scope(at, problems)))
+def compile_record(
+    node: Any, at: At, problems: list[Problem], asks: list[Ask] | None = None, names: Names | None = None
+) -> Value:
+    """A `fields:` mapping. Gives the nested record, or Skip when something `required` is missing. Fills `asks`."""
+    return _whole(
+        _record(node, Scope(at, problems, names=names or {}, asks=[] if asks is None else asks, top=names or {}))
+    )
 
 
 class _Skipped(Exception):
@@ -178,11 +196,13 @@ def _each(node: Row, scope: Scope) -> Value:
 
 def _required(node: Row, scope: Scope) -> Value:
     value, condition = _value(node["required"], scope / "required"), _value(node.get("if", ALWAYS), scope / "if")
-    if scope.names:
+    if scope.listed:
         said = "`required` cannot stand in a list: leave an item out with the `if` of `each`"
         return nothing("required", scope, said, code="required_in_list")
     inner, holds, name = value.evaluate, condition.evaluate, ".".join(scope.field)
     skip = Skip("no_parent", name, f"{name} needs {value.text}, and that is missing")
+    if value.form == "link":
+        skip = Skip("parent_not_synced", name, f"{name} needs a linked {value.text}, and there is none")
 
     def evaluate(row: Row, why: Why | None) -> Any:
         if not _holds(holds(row, None)):
@@ -196,6 +216,41 @@ def _required(node: Row, scope: Scope) -> Value:
     return replace(value, form="required", evaluate=evaluate, uses=_uses([value, condition]))
 
 
+def _link(node: Row, scope: Scope) -> Value:
+    if node["link"] == PARENT and "by" not in node:
+        return leaf("link", replace(scope, text=PARENT), lambda row: (row.get(ABOVE), ""), "text")
+    return _asked("link", node, scope)
+
+
+def _lookup(node: Row, scope: Scope) -> Value:
+    return _asked("lookup", node, scope)
+
+
+def _asked(kind: Any, node: Row, scope: Scope) -> Value:
+    """An id that was found for this row before it is evaluated; without an answer it is null."""
+    name, field = text(node[kind]), ".".join(scope.field)
+    by, condition = path(node.get("by"), scope / "by"), _value(node.get("if", ALWAYS), scope / "if")
+    if scope.listed:
+        return nothing(kind, scope, f"`{kind}` cannot stand in a list", code="required_in_list")
+    given, holds = by.evaluate, condition.evaluate
+
+    def of(row: Row) -> Any:
+        wanted = given(row, None) if _holds(holds(row, None)) else None
+        return None if missing(wanted) or not isinstance(wanted, str | int) else wanted
+
+    def evaluate(row: Row, why: Why | None) -> Any:
+        wanted = given(row, None) if _holds(holds(row, None)) else ABSENT
+        answer = row.get(ANSWERS, {}).get((kind, name, wanted)) if isinstance(wanted, str | int) else None
+        if answer and answer.outcome:
+            raise _Skipped(Skip(answer.code, field, answer.message, answer.outcome))
+        found = answer.id if answer else ABSENT if wanted is ABSENT else None
+        note(why, scope.at, f"{name} of {by.text}", found, answer.code if answer else "")
+        return found
+
+    scope.asks.append(Ask(kind, name, field, of))
+    return Value(kind, evaluate, _uses([by, condition]), "text", scope.at, name)
+
+
 FORMS: dict[str, Callable[[Row, Scope], Value]] = {
     "path": lambda node, scope: path(node["path"], scope / "path"),
     "first": _first,
@@ -205,6 +260,9 @@ FORMS: dict[str, Callable[[Row, Scope], Value]] = {
     "each": _each,
     "fields": lambda node, scope: _record(node["fields"], scope / "fields", inner=True),
     "required": _required,
+    "link": _link,
+    "lookup": _lookup,
+    "file": lambda node, scope: replace(path(node["file"], scope / "file"), form="file", kind="file"),
     "unmapped": lambda node, scope: _constant("unmapped", scope, node["unmapped"], ABSENT, "unmapped"),
 }
 """The key that names a form -> what compiles it. A new form is a line here and one in `schema.json`."""

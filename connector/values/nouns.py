@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from connector.model import Branch, Row, Why
+from connector.model import Ask, Branch, Row, Why
 
 At = tuple[str | int, ...]
 Path = tuple[str, ...]
+Names = Mapping[str, tuple[Path, ...]]
+"""What the items of lists are called -> the paths where they stand."""
 Evaluate = Callable[[Row, Why | None], Any]
 
 FAILS = (ValueError, TypeError, OverflowError, RecursionError)
@@ -110,7 +112,16 @@ class Scope:
     problems: list[Problem]
     text: str = ""
     field: Path = ()
-    names: Mapping[str, tuple[Path, ...]] = dataclasses.field(default_factory=dict)
+    names: Names = dataclasses.field(default_factory=dict)
+    top: Names = dataclasses.field(default_factory=dict)
+    """Those of `names` that the whole record is made of: it is itself what becomes of an item."""
+    asks: list[Ask] = dataclasses.field(default_factory=list)
+    """What the values need to know of the other side, added as they are compiled."""
+
+    @property
+    def listed(self) -> bool:
+        """Within an `each`: what is made here is a part of a record, several times."""
+        return len(self.names) > len(self.top)
 
     def __truediv__(self, key: str | int) -> Scope:
         return replace(self, at=(*self.at, key))
