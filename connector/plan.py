@@ -134,7 +134,9 @@ def lacking(mapping: spec.Mapping, connection: spec.Connection) -> Iterator[Lack
             written, read = made.target == system, made.reads[made.triggers[0].changed]
             wanted, table = (("save", "create"), made.write) if written else (("list",), read.object)
             if system in (made.source, made.target) and not {*wanted} & there.get(table, frozenset()):
-                said = f"{made.object} flows {made.direction}, and {system} has no call to {' or '.join(wanted)} {table}"
+                said = (
+                    f"{made.object} flows {made.direction}, and {system} has no call to {' or '.join(wanted)} {table}"
+                )
                 yield Lack((*at, table), said, f"add {wanted[0]}, or close that way")
         for name in used:
             rule = mapping.lookups[name]
