@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from connector import canon, schedule
 from connector.answering import Answering, Known
@@ -54,7 +55,7 @@ STATUSES = ("created", "updated", "unchanged", "skipped", "blocked", "failed")
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything outside a flow. `allowed` is asked before each batch of writes; `ahead` may read pages in advance;
-    `known` is what lookups have found, shared by the flows of one run.
+    `known` is what lookups have found, shared by the flows of one run; `files` makes a File of an address.
     """
 
     source: Endpoint
@@ -68,6 +69,7 @@ class World:
     told: Callable[[Outcome], None] = lambda _outcome: None
     known: Known = field(default_factory=dict)
     dry: bool = False
+    files: Callable[[Any], Any] = lambda address: address
     alone: Callable[[str], AbstractContextManager[bool]] = lambda _name: nullcontext(False)
 
 
@@ -255,7 +257,7 @@ class _Work:
         self.answering.answer(self.flow.asks, joined, batch.notes)
         wanted: list[Mapped] = []
         for one in joined:
-            made = mapped(self.flow, one, self.world.target, batch.notes)
+            made = mapped(self.flow, one, self.world.target, batch.notes, self.world.files)
             if isinstance(made, Outcome):
                 self.tell(batch, made)
             else:

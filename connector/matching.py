@@ -72,8 +72,13 @@ NORMAL: Mapping[str, Callable[[Any], Any]] = {"exact": _as_it_is, "ignore_case":
 """How a key's values are made comparable, by its `compare`."""
 
 
-def mapped(flow: Flow, joined: Joined, target: Endpoint, notes: list[Note]) -> Mapped | Outcome:
-    """What the mapping makes of a joined row, as the target spells it; or the outcome of one that is not written."""
+def mapped(
+    flow: Flow, joined: Joined, target: Endpoint, notes: list[Note], files: Callable[[Any], Any] = _as_it_is
+) -> Mapped | Outcome:
+    """What the mapping makes of a joined row, as the target spells it; or the outcome of one that is not written.
+
+    `files` makes a File of an address.
+    """
     why: Why | None = [] if flow.traced else None
     made = flow.record(joined.row, why)
     for branch in why or ():
@@ -90,6 +95,9 @@ def mapped(flow: Flow, joined: Joined, target: Endpoint, notes: list[Note]) -> M
             joined.record, joined.read, made.outcome, made.reason, made.message, None, made.field, joined.label
         )
     values = target.canonical(flow.write, made)
+    for column in flow.columns:
+        if column.kind == "file" and column.path[0] in values:
+            values[column.path[0]] = files(values[column.path[0]])
     raw = tuple(_spelled(key, key.value(joined.row, values), flow.write, target) for key in flow.match.keys)
     keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
     identity = [*keys]

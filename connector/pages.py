@@ -117,13 +117,17 @@ class Source:
         self.identities: dict[str, Callable[[Row], Identity]] = {}
 
     def query(self, read: Read, *where: Where) -> Query:
+        changed, paths = read.name in self.changed, read.paths
+        stamped = changed and (read.watch is not None or self.flow.two_way is not None)
+        if changed and not stamped:
+            paths = tuple(dict.fromkeys((*paths, self.endpoint.keys(read.object).id)))
         return Query(
             object=read.object,
-            paths=read.paths,
+            paths=paths,
             whole=read.whole,
             where=(*read.where, *(Where(name, self.linked(of)) for name, of in read.linked.items()), *where),
             order=read.order,
-            stamped=read.name in self.changed,
+            stamped=stamped,
             children=self._children(read),
         )
 
@@ -222,7 +226,11 @@ class Source:
             stored = stored_fields(self.endpoint.describe([read.object]).get(read.object))
 
             def of(row: Row) -> Identity:
-                return str(row.get(keys.id)), str(row.get(keys.stamp) if keys.stamp else ""), digest(row, stored)
+                return (
+                    str(row.get(keys.id)),
+                    str((row.get(keys.stamp) if keys.stamp else "") or ""),
+                    digest(row, stored),
+                )
 
             self.identities[read.name] = of
         return self.identities[read.name]

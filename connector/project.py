@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from connector import engine, lint, plan, shape, spec
 from connector.answering import Known
 from connector.endpoints import connect as connect_system
+from connector.endpoints.files import opener
 from connector.engine import Run, World
 from connector.errors import SetupError, SpecError, Unreachable
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
@@ -221,6 +222,7 @@ class Runner:
                 allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
                 told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
                 known=known,
+                files=opener(self.project.connection.systems.get(flow.source, {}).get("files", ())),
             )
             runs.append(done := act(flow, world))
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):

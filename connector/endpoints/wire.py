@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import httpcore
 import httpx
@@ -120,8 +120,12 @@ class Wire:
         content: Content | None = None,
         safe: bool | None = None,
         deadline: float | None = None,
+        into: BinaryIO | None = None,
     ) -> Reply:
-        """One attempt. `address` is a path, or absolute at this origin; `safe` defaults to whether it is a GET."""
+        """One attempt. `address` is a path, or absolute at this origin; `safe` defaults to whether it is a GET.
+
+        With `into` the body is written there as it comes, and is not in the Reply.
+        """
         deadline = self._deadline if deadline is None else deadline
         safe = method == "GET" if safe is None else safe
         url = self._pinned(address)
@@ -137,7 +141,7 @@ class Wire:
         try:
             response = self._transport.handle_request(request)
             try:
-                body = self._unpacked(response)
+                body = self._unpacked(response, into)
             finally:
                 response.close()
         except _NOT_SENT as error:
@@ -165,7 +169,7 @@ class Wire:
             raise EndpointError(f"a call meant for {origin.host} was to go to {url.host}: not sent")
         return url
 
-    def _unpacked(self, response: httpx.Response) -> bytes | None:
+    def _unpacked(self, response: httpx.Response, into: BinaryIO | None) -> bytes | None:
         """The body; None as soon as it is too large."""
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "gzip", "deflate"):
@@ -179,7 +183,7 @@ class Wire:
                     if unzip is None or unzip.eof:  # a gzip body may have several members
                         unzip = zlib.decompressobj(47)  # 47: gzip or zlib, as it turns out
                     part, rest = unzip.decompress(chunk, self._limit + 1 - size), unzip.unused_data
-                parts.append(part)
+                (parts.append if into is None else into.write)(part)
                 size += len(part)
                 if size > self._limit:
                     return None

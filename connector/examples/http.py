@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from connector.endpoints.salesforce import Salesforce
 from connector.endpoints.sql import Sql
 from connector.errors import SpecError
 from connector.examples.play import Play
-from connector.model import Change, Endpoint, Flow, Query, Read, Row
+from connector.model import Change, Endpoint, Flow, Query, Read, Row, Written
 from connector.sandbox import Org, serve
 
 STAMPS = ("LastModifiedDate", "SystemModstamp")
@@ -43,6 +43,9 @@ def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterato
         home = _Home(Sql(names.home, settings, clock=play.clock), play)
         open_.callback(home.close)
         home.fill(home_rows)
+        for fault in play.given.get("faults", ()):
+            if fault["system"] == "home":
+                home.fail(fault)
         yield home, remote
 
 
@@ -89,6 +92,8 @@ class _Remote:
 class _Home:
     inner: Sql
     play: Play
+    named: set[str] = field(default_factory=set)
+    faults: list[dict[str, Any]] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -101,7 +106,8 @@ class _Home:
         """Both ways of every object, open or not: their tables are there either way."""
         project = self.play.project
         rules = (project.mapping, project.connection, project.shapes)
-        return [plan.flow(*rules, name, plan.one_way(project.mapping, name)) for name in project.mapping.objects]
+        made = [plan.flow(*rules, name, plan.one_way(project.mapping, name)) for name in project.mapping.objects]
+        return [each for flow in made for each in (flow, *(child.flow for child in flow.children))]
 
     def fill(self, rows: list[Row]) -> None:
         written: set[str] = set()
@@ -119,6 +125,8 @@ class _Home:
                     for key in sorted(own - mapped):
                         tx.exec_driver_sql(f'ALTER TABLE "{flow.write}" ADD COLUMN "{key}"')
                 self.inner.prepare(flow.write, flow.columns, [".".join(key.field) for key in flow.match.keys])
+                if any(not str(row["id"]).isdecimal() for row in rows if row["object"] == flow.write):
+                    self._named(flow)
             else:
                 read |= {one.object: one for one in flow.reads.values()}
         events = [
@@ -132,6 +140,16 @@ class _Home:
             self._table(name, [row for row in given if row["object"] == name], paths)
         for row in rows:
             self.put(row["object"], {key: value for key, value in row.items() if key != "object"}, new=True)
+
+    def _named(self, flow: Flow) -> None:
+        """The table anew, with ids that are text: rows of an example name each other by them."""
+        old = sa.Table(flow.write, sa.MetaData(), autoload_with=self.inner.engine)
+        made = sa.Column("id", sa.Text, primary_key=True, server_default=sa.text("(lower(hex(randomblob(8))))"))
+        columns = [sa.Column(column.name, _known(column.type)) for column in old.columns if column.name != "id"]
+        old.drop(self.inner.engine)
+        sa.Table(flow.write, sa.MetaData(), made, *columns).create(self.inner.engine)
+        self.inner.prepare(flow.write, flow.columns, [".".join(key.field) for key in flow.match.keys])
+        self.named.add(flow.write)
 
     def _table(self, name: str, rows: list[Row], paths: list[str]) -> None:
         columns = dict.fromkeys((*(key for row in rows for key in row), *paths))
@@ -148,7 +166,7 @@ class _Home:
         if not new and any(str(row["id"]) == known for row in self.rows(name)):
             self.edit(name, values)
             return
-        numbered = name in {flow.write for flow in self._flows() if flow.direction == "pull"}
+        numbered = name not in self.named and name in {flow.write for flow in self._flows() if flow.direction == "pull"}
         rest = {key: value for key, value in values.items() if key != "id"} if numbered else values
         answer = self.inner.write([Change("create", name, rest)])[0]
         if answer.error:
@@ -159,6 +177,32 @@ class _Home:
         if name not in self.objects:
             return []
         return [row for page in self.inner.read([Query(name, whole=True)]) for row in page.rows]
+
+    def write(self, changes: Sequence[Change]) -> list[Written]:
+        """What the example says is refused, the database refuses: by a trigger, as often as it is said."""
+        answers = self.inner.write(changes)
+        refused = [answer for answer in answers if answer.error and "refused by" in str(answer.error)]
+        for fault in self.faults if refused else ():
+            fault["left"] -= len(refused)
+            if fault["left"] <= 0:
+                self._sql(
+                    f'DROP TRIGGER IF EXISTS "{fault["name"]} INSERT"',
+                    f'DROP TRIGGER IF EXISTS "{fault["name"]} UPDATE"',
+                )
+        return answers
+
+    def fail(self, fault: Mapping[str, Any]) -> None:
+        name, table = f"fault {len(self.faults)}", fault["object"]
+        self.faults.append({"name": name, "left": fault.get("times", 10**9)})
+        when = " AND ".join(f"NEW.\"{key}\" = '{value}'" for key, value in fault.get("match", {}).items()) or "1"
+        said = f"SELECT RAISE(ABORT, 'refused by {name}: {fault['answer']}')"
+        for verb in ("INSERT", "UPDATE"):
+            self._sql(f'CREATE TRIGGER "{name} {verb}" BEFORE {verb} ON "{table}" WHEN {when} BEGIN {said}; END')
+
+    def _sql(self, *statements: str) -> None:
+        with self.inner.engine.begin() as tx:
+            for statement in statements:
+                tx.exec_driver_sql(statement)
 
     def edit(self, name: str, values: Row) -> None:
         known = self.play.known("home", name, values["id"])
@@ -176,6 +220,10 @@ class _Home:
         table = sa.Table(name, sa.MetaData(), autoload_with=self.inner.engine)
         with self.inner.engine.begin() as tx:
             tx.execute(sa.delete(table).where(sa.cast(table.c.id, sa.Text) == known))
+
+
+def _known(type_: Any) -> Any:
+    return sa.Text() if isinstance(type_, sa.types.NullType) else type_
 
 
 def _column(kinds: set[type]) -> Any:
