@@ -16,7 +16,7 @@ from connector.endpoints.memory import Fault, Memory
 from connector.engine import Run
 from connector.examples.suite import Suite, merged
 from connector.examples.watched import Clock, Killed, Made, Watched, WatchedRunner, WatchedStore
-from connector.model import Endpoint, Flow, Outcome, Row
+from connector.model import Endpoint, Flow, Outcome, Row, Shape
 from connector.source import parse
 from connector.state import Cursor, Link, Stream
 
@@ -61,7 +61,7 @@ class Play:
             self.home, self.remote = Watched(made[0]), Watched(made[1])
         else:
             self.home = Memory(names.home, home, clock=self.clock, page=50)
-            self.remote = Memory(names.remote, remote, clock=self.clock, shapes=self.suite.shapes, page=50)
+            self.remote = Memory(names.remote, remote, clock=self.clock, shapes=self.described(), page=50)
             for fault in self.given.get("faults", ()):
                 named = {key: fault[key] for key in ("answer", "match", "verb", "times") if key in fault}
                 getattr(self, fault["system"]).faults.append(Fault(fault["object"], **named))
@@ -71,6 +71,11 @@ class Play:
 
     def __exit__(self, *_exc: object) -> None:
         self.open.close()
+
+    def described(self) -> Mapping[str, Shape]:
+        """The shapes of the remote system: none when they describe nothing that this mapping speaks of."""
+        shapes = self.suite.shapes
+        return shapes if {self.table(name, "remote") for name in self.project.mapping.objects} & shapes.keys() else {}
 
     def rows(self, side: str) -> list[Row]:
         return [self.row(item) for item in self.given.get(side, ())]
