@@ -486,7 +486,7 @@ def mutated(tree: object, dice: random.Random, times: int) -> object:
     return tree
 
 
-NO_CONNECTION = spec.Connection("test", "", True, None, None, {}, {})
+NO_CONNECTION = spec.Connection("test", "", True, None, None, {}, {}, {})
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def kind_of(tree: Any) -> str:
     kinds, known = ("examples", "connection", "api"), _defs()["mapping"]["properties"]
     meant = [nearest(key, (*kinds, *known)) for key in keys if key not in known]
     systems = tree.get("systems") if keys else None
-    places = isinstance(systems, dict) and any(isinstance(each, dict) and "name" not in each for each in systems.values())
+    places = isinstance(systems, dict) and any(
+        isinstance(each, dict) and "name" not in each for each in systems.values()
+    )
     return next(
         (kind for found in (keys, meant) for kind in kinds if kind in found), "connection" if places else "mapping"
     )
