@@ -486,14 +486,14 @@ def test_a_worker_whose_token_was_replaced_stores_nothing(store):
     done = bench.run()
     assert (done.status, done.code) == ("failed", "lease_lost")
     assert store.outcomes("c") == []
-    assert store.stream("c", "item", "pull").cursor == Cursor(activated=at())
+    assert store.stream("c", "item", "pull").cursor == Cursor(activated=at(), way="pull")
     lost, run_id = store.claim(stream, "third", bench.clock.now(), None, engine.LEASE, lambda _: False, "x")
     store.claim(stream, "fourth", bench.clock.now(), None, engine.LEASE, lambda _: False, "x")
     with pytest.raises(LeaseLost):
         store.commit(lost, run_id, Batch(), Cursor("2030-01-01T00:00:00Z"), bench.clock.now(), engine.LEASE)
     with pytest.raises(LeaseLost):
         store.journal(lost, [])
-    assert store.stream("c", "item", "pull").cursor == Cursor(activated=at())
+    assert store.stream("c", "item", "pull").cursor == Cursor(activated=at(), way="pull")
 
 
 class Killed(BaseException):
