@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from connector import canon
+from connector.agreeing import agree, bases
 from connector.canon import reach
 from connector.model import (
     Change,
@@ -58,6 +59,8 @@ class Decision:
     target: str | None = None
     notes: tuple[Note, ...] = ()
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    bases: tuple[str, str] | None = None
+    """Of a pair: what its link remembers of home and remote once this is done."""
 
 
 def _as_it_is(value: Any) -> Any:
@@ -102,7 +105,7 @@ def mapped(
     keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
     identity = [*keys]
     if flow.match.by_link or flow.match.found == "link":  # several may be linked to one record
-        identity = [flow.direction, joined.record] if flow.paired else [joined.record]
+        identity = [flow.direction, joined.record] if flow.two_way else [joined.record]
     return Mapped(joined, values, keys, raw, json.dumps(identity, ensure_ascii=False, default=str))
 
 
@@ -119,6 +122,10 @@ class Target:
         return self.endpoint.keys(self.flow.write).id
 
     @cached_property
+    def stamp(self) -> str | None:
+        return self.endpoint.keys(self.flow.write).stamp
+
+    @cached_property
     def shape(self) -> Shape | None:
         return self.endpoint.describe([self.flow.write]).get(self.flow.write)
 
@@ -128,7 +135,8 @@ class Target:
 
     def rows(self, *where: Where, window: Window | None = None) -> list[Row]:
         keys = (".".join(key.field) for key in self.flow.match.keys)
-        paths = tuple(dict.fromkeys((self.id, *keys, *self.columns)))
+        stamp = [self.stamp] if self.stamp and self.flow.two_way else []
+        paths = tuple(dict.fromkeys((self.id, *keys, *self.columns, *stamp)))
         query = Query(self.flow.write, paths, where=where, window=window, stamped=False)
         return [row for page in self.endpoint.read([query]) for row in page.rows]
 
@@ -161,7 +169,7 @@ class Target:
             if row.joined.record in off:
                 decisions.append(self._off(row, ids[row.joined.record]))
             elif row.joined.record in ids:
-                decisions.append(self._linked(row, ids[row.joined.record], held))
+                decisions.append(self._linked(row, links[row.joined.record], ids[row.joined.record], held))
             else:
                 rows = by_key.get(row.keys[0], []) if row.keys and row.keys[0] is not None else []
                 decisions.append(self._keyed(row, rows, alone=bool(row.raw) and spellings[canon.fold(row.raw[0])] == 1))
@@ -171,14 +179,14 @@ class Target:
         said = f"its link to {self.flow.write} {target} is switched off"
         return Decision(row, None, row.outcome("skipped", "link_inactive", said, target=target), target)
 
-    def _linked(self, row: Mapped, target: str, held: Mapping[str, Row]) -> Decision:
+    def _linked(self, row: Mapped, link: Link, target: str, held: Mapping[str, Row]) -> Decision:
         if self.flow.match.found == "skip" and self.flow.match.by_link:
             return Decision(row, None, row.outcome("skipped", "exists", "already written", target=target), target)
         if target not in held:
             # Deletes are ignored unless a mapping says otherwise: what somebody removed is not made anew.
             said = f"{self.flow.write} {target}, which it is linked to, is gone"
             return Decision(row, None, row.outcome("skipped", "target_gone", said, target=target), target)
-        return self.found(row, held[target])
+        return self.found(row, held[target], link)
 
     def _keyed(self, row: Mapped, rows: list[Row], *, alone: bool) -> Decision:
         """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1.
@@ -198,10 +206,12 @@ class Target:
             return self._partial(row, rows)
         return self._missing(row, alone=alone)
 
-    def found(self, row: Mapped, held: Row) -> Decision:
+    def found(self, row: Mapped, held: Row, link: Link | None = None) -> Decision:
         target, match = str(held[self.id]), self.flow.match
         if match.found == "skip":
             return Decision(row, None, row.outcome("skipped", "exists", "already there", target=target), target)
+        if self.flow.two_way:
+            return self._agreed(row, held, link)
         changed = differing(self.flow.columns, row.values, held)
         if not changed:
             return Decision(row, None, row.outcome("unchanged", target=target), target)
@@ -209,6 +219,21 @@ class Target:
             return self._write(row, Change(match.found, self.flow.write, row.values, held[self.id]), changed)
         values = subset(row.values, [column for column in self.flow.columns if ".".join(column.path) in changed])
         return self._write(row, Change("update", self.flow.write, values, held[self.id]), changed, held)
+
+    def _agreed(self, row: Mapped, held: Row, link: Link | None = None) -> Decision:
+        """Of a pair: what its two sides agree on. An empty `held` is a row that is to be made."""
+        joined, changed = row.joined, held.get(self.stamp or "")
+        stamps = (joined.versions[0].stamp if joined.versions else None, changed)
+        agreed = agree(self.flow, joined.row, row.values, held, link, stamps, joined.record)
+        target = str(held[self.id]) if held else None
+        if held and not agreed.changed:
+            decision = Decision(row, None, row.outcome("unchanged", target=target), target)
+        elif held:
+            values = {name: new for name, (_, new) in agreed.changed.items()}
+            decision = self._write(row, Change("update", self.flow.write, values, held[self.id]), agreed.changed, held)
+        else:
+            decision = self._write(row, self._create(row))
+        return replace(decision, notes=agreed.notes, bases=bases(self.flow, agreed))
 
     def _write(
         self,
@@ -259,6 +284,8 @@ class Target:
             first = ".".join(self.flow.match.keys[0].field)
             said = f"{first} is missing: without it the record could not be found again"
             return Decision(row, None, row.outcome("failed", "no_match_key", said, field=first))
+        if self.flow.two_way:
+            return self._agreed(row, {})
         return self._write(row, self._create(row, self._unclaimed(row) if alone else None))
 
     def _unclaimed(self, row: Mapped) -> str | None:

@@ -407,8 +407,7 @@ class Flow:
     settings: Row = field(default_factory=dict)
     children: tuple[Below, ...] = ()
     two_way: TwoWay | None = None
-    paired: bool = False
-    """The object has a pair: its links are shared by both directions, whichever of them are open."""
+    """Of a pair: its links are shared by both directions, whichever of them are open."""
     dependent: bool = False
     """A picklist that depends on another is written, as far as recorded shapes tell."""
 
@@ -445,13 +444,13 @@ class Below:
 
 @dataclass(frozen=True, slots=True)
 class TwoWay:
-    """Both directions are open: only what changed since the two sides were last the same is carried over.
-
-    `paths`: field of the target -> its field at the source. Who wins when both have changed: `conflict`.
+    """The object has a pair. `open`: both directions are, so only what changed since the two sides were last the same is
+    carried over; when both have changed a field, `conflict` says who wins. `paths`: field of the target -> field of the source.
     """
 
     conflict: Literal["home", "remote", "newest"]
     paths: Mapping[str, Path]
+    open: bool
 
 
 # ---- what happened ---------------------------------------------------------------------------------------

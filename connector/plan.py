@@ -241,7 +241,6 @@ def flow(mapping: spec.Mapping, connection: spec.Connection, shapes: Mapping[str
         lookups=_lookups(mapping, connection, target, asks),
         settings=chosen,
         two_way=_two_way(mapping, connection, name, record),
-        paired=mapping.objects[name].pair is not None,
         dependent=_dependent(shapes, rules, way),
     )
     below = [_below(made, rules, child, each, shapes, problems) for child, each in rules.children.items()]
@@ -288,13 +287,14 @@ def _lookups(mapping: spec.Mapping, connection: spec.Connection, target: str, as
 
 
 def _two_way(mapping: spec.Mapping, connection: spec.Connection, name: str, record: Value) -> TwoWay | None:
-    way = directions(mapping, connection, name)
-    if not (way.pull and way.push):
+    if mapping.objects[name].pair is None:
         return None
+    way = directions(mapping, connection, name)
     paths = {field: compile_path(value.uses[0].text, (), []) for field, value in record.children.items() if value.uses}
     return TwoWay(
         mapping.objects[name].conflict,
         {field: Path(value.text, _getter(value)) for field, value in paths.items()},
+        way.pull and way.push,
     )
 
 
@@ -335,7 +335,6 @@ def _below(
         traced=_maps_values(child.fields),
         asks=tuple(asks),
         two_way=None,
-        paired=False,
     )
     link = next(
         (field for field, node in child.fields.items() if isinstance(node, dict) and node.get("link") == PARENT), None

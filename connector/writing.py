@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from connector import canon
 from connector.errors import Rejected, Unanswered
@@ -50,8 +51,8 @@ class Writer:
             outcome = decision.outcome or self._answered(decision, next(answers))
             batch.notes += decision.notes
             row, there = decision.mapped, outcome.outcome in ("created", "updated", "unchanged")
-            if there and outcome.target is not None and not (self.child or row.joined.record in {*links, *off}):
-                batch.links.append(self._link(row, outcome.target))  # one that is there stays as it was made
+            if there and outcome.target is not None and not self.child and row.joined.record not in off:
+                batch.links += self._remembered(decision, links.get(row.joined.record), outcome.target)
             if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
                 batch.settled.append(row.key)
             outcomes.append(outcome)
@@ -68,6 +69,13 @@ class Writer:
         by_link = self.flow.match.by_link
         says = {name: link for name, link in named if by_link or (link.made == "manual" and link.active)}
         return says, {name for name, link in named if not link.active}
+
+    def _remembered(self, decision: Decision, link: Link | None, target: str) -> list[Link]:
+        """The link that is new, or knows something new; one that is there stays as it was made."""
+        home, remote = decision.bases or (None, None)
+        made = link or self._link(decision.mapped, target)
+        made = replace(made, home_base=home or made.home_base, remote_base=remote or made.remote_base)
+        return [] if made == link else [made]
 
     def _link(self, row: Mapped, target: str) -> Link:
         ends = {self.source_side: row.joined.record, self.target_side: target}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "connector"
 LEVELS = (
     {"errors", "model", "canon", "source", "spec"},
     {"values", "shape", "state", "vault", "endpoints"},
-    {"plan", "schedule", "lint", "pages", "matching", "answering", "writing", "below", "engine"},
+    {"plan", "schedule", "lint", "pages", "agreeing", "matching", "answering", "writing", "below", "engine"},
     {"project", "examples", "report", "status", "reference", "demo", "auth", "upkeep", "cli"},
     {"__init__", "__main__"},
 )
@@ -24,7 +24,7 @@ BESIDE = {
     "source": {"errors"},
     "endpoints": {"shape", "values", "vault"},
     "lint": {"plan"},
-    "matching": {"pages"},
+    "matching": {"pages", "agreeing"},
     "writing": {"matching"},
     "answering": {"pages", "matching"},
     "below": {"pages", "matching", "answering", "writing"},

@@ -103,7 +103,15 @@ class Play:
             source = "home" if rules.direction == "push" else "remote"
             key = json.dumps([ends[source]] if rules.match.by else ["given", n])
             link = Link(key, **ends, active=node.get("active", True), made=node.get("made", "auto"))
+            link = replace(
+                link, home_base=self.seen("home", node["home"]), remote_base=self.seen("remote", node["remote"])
+            )
             self.store.put_links(self.stream(name).id, [link], self.clock.now())
+
+    def seen(self, side: str, known: Any) -> str | None:
+        """What a given row holds, as a link remembers it."""
+        row = next((row for row in self.rows(side) if str(id_of(row)) == str(known)), None)
+        return None if row is None else json.dumps(row, default=str)
 
     def stream(self, name: str) -> Stream:
         return self.store.stream("example", name, plan.one_way(self.project.mapping, name))
