@@ -167,11 +167,12 @@ def test_pages_are_as_long_as_the_org_likes(size):
     assert [row[EMAIL] for row in found] == [f"ada{n}@example.com" for n in range(7)]
 
 
+@pytest.mark.parametrize("status", [401, 404])
 @pytest.mark.parametrize("lost", range(1, 4))
-def test_a_read_goes_on_anywhere(lost):
-    """The session ends before the n-th further page; what was handed out is not read again."""
+def test_a_read_goes_on_anywhere(lost, status):
+    """The place is lost before the n-th further page; what was handed out is not read again."""
     with org_of(*prospects(8), page_size=2) as (org, adapter):
-        org.fault(PROSPECT, verb="read", status=401, path="*/query/*", nth=lost)
+        org.fault(PROSPECT, verb="read", status=status, path="*/query/*", nth=lost)
         found = ask(adapter, Query(PROSPECT, (EMAIL,), window=CHANGED))
     assert [row[EMAIL] for row in found] == [f"ada{n}@example.com" for n in range(8)]
 

@@ -25,6 +25,7 @@ from test_salesforce import (
     scripted,
 )
 
+from connector.endpoints.salesforce import writing
 from connector.errors import Drifted, RateLimited, Rejected, Unanswered, Unavailable
 from connector.model import Change, Column, File, Query
 
@@ -413,6 +414,19 @@ def test_a_session_that_ends_within_a_call_of_collections_is_renewed_for_what_wa
         written = adapter.write([create(Name=str(n)) for n in range(300)])
         assert adapter.script.signed_in == 2
     assert [each.error for each in written] == [None] * 300
+
+
+def test_a_call_is_not_larger_than_the_org_takes(monkeypatch):
+    """Five calls instead of two where only two collections fit into one, and every row in its place."""
+    monkeypatch.setattr(writing, "SIZE", 180_000)
+    with org_of(*prospects(1)) as (org, adapter):
+        adapter.describe(["Note"])
+        before, note = org.billed, {"ParentId": org.ids[0], "Body": "x" * 300}
+        written = adapter.write([Change("create", "Note", {"Title": f"{n}", **note}) for n in range(2000)])
+        assert [each.error for each in written] == [None] * 2000
+        assert org.billed - before == 5
+        titles = {row["Id"]: row["Title"] for row in org.rows("Note")}
+    assert [titles[each.id] for each in written] == [str(n) for n in range(2000)]
 
 
 # ---- duplicate rules -------------------------------------------------------------------------------------

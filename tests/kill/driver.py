@@ -32,10 +32,10 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-import connector.endpoints.salesforce
 import connector.report  # noqa: F401
 from connector import cli, engine, lint, project, spec
 from connector.endpoints import sql, wire
+from connector.endpoints.salesforce import Salesforce
 from connector.state import Batch, Store
 
 POINTS = "points.txt"
@@ -171,6 +171,7 @@ def run(job) -> None:
     if not job.get("ahead"):
         project.prefetch = lambda pages: pages
     sql.PAGE = 2  # so that what is pushed has page boundaries, too
+    Salesforce.settle = 10.0  # to wait moves the clock of this world: it has to fit into LATER
     point = Points(folder, job.get("kill", 0))
     watch(point)
     if job.get("mutant"):

@@ -14,7 +14,7 @@ from connector.endpoints.forms import FORMS, list_below
 from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.describes import Describes
 from connector.endpoints.salesforce.reading import Reader
-from connector.endpoints.salesforce.session import Session
+from connector.endpoints.salesforce.session import WRITING, Session
 from connector.endpoints.salesforce.signin import app
 from connector.endpoints.salesforce.writing import Writer
 from connector.endpoints.wire import Transport
@@ -29,7 +29,7 @@ class Salesforce:
     `cache` keeps describes from run to run, `vault` what a person has allowed.
     """
 
-    settle = 10.0
+    settle = WRITING
 
     def __init__(
         self,

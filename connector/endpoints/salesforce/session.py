@@ -22,8 +22,8 @@ _FINAL = (b"This session is not valid for use with the REST API", b"Connected ap
 _USAGE = re.compile(r"(?:^|[;,])\s*(?:per-app-)?api-usage=(\d+)/(\d+)")
 _TOLD = timedelta(minutes=10)
 """How long what an answer told of the calls used is believed: they come back, and only another answer says so."""
-_WRITING = 300.0
-"""Seconds for a call that writes: a thousand rows run through the org's triggers before it answers."""
+WRITING = 300.0
+"""Seconds for a call that writes: a thousand rows run through the org's triggers before it answers, if anybody waits or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Session:
             wire, token = self._signed_in(stale=token)
             self._afford()
             signed = {"Authorization": f"Bearer {token}", **(headers or {})}
-            deadline = None if safe else _WRITING
+            deadline = None if safe else WRITING
             reply = wire.send(method, address, headers=signed, json=body, content=content, safe=safe, deadline=deadline)
             self.calls += reply.status != 401
             usage = _USAGE.findall(reply.headers.get("sforce-limit-info", ""))
@@ -182,6 +182,8 @@ class Session:
             if not renew:
                 self._signed_in(stale=token)
                 raise LostPlace(f"{reply.asked} answered 401: the session of this query has ended")
+        if not renew and reply.status == 404:  # what a locator that is gone gets is not documented
+            raise LostPlace(f"{reply.asked} answered 404: the org does not know this place any more")
         return self._checked(reply)
 
     def _afford(self) -> None:

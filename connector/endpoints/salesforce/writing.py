@@ -21,6 +21,8 @@ from connector.model import Change, Clock, Field, Row, Shape, Written
 
 RECORDS, COLLECTIONS = 200, 5
 """The most that one collection takes, and one composite call of collections."""
+SIZE = 20_000_000
+"""Bytes of one call; the org takes 50 MB."""
 DUPLICATES: Mapping[str, Mapping[str, str]] = {
     "refuse": {},
     "allow": {"Sforce-Duplicate-Rule-Header": "allowSave=true"},
@@ -37,11 +39,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Rows that go together, by their place among the changes; `alone`: not inside a composite."""
+    """Rows that go together, by their place among the changes, with their size in bytes; `alone`: in no composite."""
 
     method: str
     path: str
     rows: Mapping[int, Change]
+    size: int
     alone: bool = False
 
 
@@ -77,13 +80,13 @@ class Writer:
         """Rows of one kind, and of one parent, next to each other: the org locks a parent while it writes a child, and
         runs the collections of a call one after the other. Files go one by one; values that JSON lacks go nowhere.
         """
-        keyed = []
+        keyed, sizes = [], dict[int, int]()
         for at, change in changes.items():
             try:
                 in_place_of = files.unread if change.verb == "create" else None
                 text = json.dumps(change.values, ensure_ascii=False, allow_nan=False, default=in_place_of)
-                text.encode()
-            except (TypeError, ValueError) as error:
+                sizes[at] = len(text.encode())
+            except (TypeError, ValueError, RecursionError) as error:
                 said = f"{self._session.host} cannot be told a value of this {change.object}: {error}"
                 unfit[at] = Written(change.id, Rejected(said, "INVALID_VALUE"))
                 continue
@@ -93,7 +96,7 @@ class Writer:
         for (alone, method, path), some in groupby(keyed, key=lambda each: each[0]):
             size = 1 if path.startswith("/sobjects") else RECORDS
             made += [
-                Collection(method, path, {at: changes[at] for at in chunk}, alone)
+                Collection(method, path, {at: changes[at] for at in chunk}, sum(sizes[at] for at in chunk), alone)
                 for chunk in _chunks([at for *_, at in some], size)
             ]
         return _packed(made)
@@ -166,8 +169,15 @@ def _refers(field: Field) -> bool:
 
 def _packed(collections: Sequence[Collection]) -> list[list[Collection]]:
     """As few calls as the limits allow."""
-    together = [each for each in collections if not each.alone]
-    return [*_chunks(together, COLLECTIONS), *([each] for each in collections if each.alone)]
+    calls: list[list[Collection]] = []
+    size = 0
+    for each in collections:
+        size += each.size
+        if not calls or each.alone or calls[-1][0].alone or len(calls[-1]) == COLLECTIONS or size > SIZE:
+            calls.append([])
+            size = each.size
+        calls[-1].append(each)
+    return calls
 
 
 def _chunks(items: Sequence[T], size: int) -> list[list[T]]:
@@ -177,7 +187,7 @@ def _chunks(items: Sequence[T], size: int) -> list[list[T]]:
 def _halves(each: Collection) -> list[Collection]:
     half = -(-len(each.rows) // 2)
     rows = list(each.rows.items())
-    return [Collection(each.method, each.path, dict(some), each.alone) for some in _chunks(rows, half)]
+    return [Collection(each.method, each.path, dict(some), each.size // 2, each.alone) for some in _chunks(rows, half)]
 
 
 def _places(call: Sequence[Collection]) -> Iterator[int]:
