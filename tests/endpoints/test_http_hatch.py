@@ -4,16 +4,19 @@ Bearer key; POST or PUT /v1/contacts, one contact; these fields and no others; u
 externalID belongs to one opportunity; the answer carries data.id, 422 has errors[] with a pointer; 100 requests in 10 s.
 """
 
+import sqlite3
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 from http_server import Answer, Moving, serving
 
-from connector import source, spec
+from connector import project, source, spec
+from connector.cli import main
 from connector.endpoints.http.adapter import Http
 from connector.endpoints.http.api import calls
 from connector.errors import Rejected, SetupError, Unauthorized
-from connector.model import Change, Query
+from connector.model import Change, Query, Where
 
 FIELDS = "firstName lastName email phoneNumber source status externalID externalContactID externalCreatedAt externalUpdatedAt details"
 API = source.read(spec.shipped() / "apis" / "hatch.yaml").tree
@@ -150,5 +153,90 @@ def test_another_key_is_not_taken(hatch):
 def test_nothing_can_be_read_back(hatch):
     _, endpoint = hatch
     assert calls(API) == {"contact": frozenset({"save"})}
-    with pytest.raises(SetupError, match="cannot be read"):
-        list(endpoint.read([Query("contact", whole=True)]))
+    for where in ((), (Where("id", ("c1",)),)):
+        with pytest.raises(SetupError, match="cannot be read"):
+            list(endpoint.read([Query("contact", whole=True, where=where)]))
+
+
+# ---- a whole run -----------------------------------------------------------------------------------------
+
+MAPPING = """\
+mapping: acme_hatch
+version: 1
+systems: {home: acme, remote: hatch}
+objects:
+  contact:
+    direction: push
+    read:
+      person: {object: person, watch: {first: all}}
+    triggers: [{changed: person}]
+    write: contact
+    match: {MATCH}
+    fields:
+      externalID: {template: "{{ person.id }}"}
+      firstName: person.name
+      phoneNumber: person.phone
+"""
+KEYED = "keys: [externalID], found: replace, missing: create"
+CONNECTION = """\
+connection: acme
+mapping: acme_hatch.yaml
+systems:
+  acme: {adapter: sql, url: "sqlite:///acme.db"}
+  hatch: {adapter: http, api: hatch, url: "URL", auth: {api_key: "${env:HATCH_API_KEY}"}}
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Runs a connection of people in a database with Hatch, and gives the exit code; and the people, to be edited."""
+    server = Hatch(Moving())
+    people = sqlite3.connect(tmp_path / "acme.db", isolation_level=None)
+    people.execute("CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT, phone TEXT, updated_at TEXT)")
+    people.executemany(
+        "INSERT INTO person VALUES (?, ?, ?, ?)",
+        [(n, f"p{n}", f"+1555010{n:04}", "2026-01-01T00:00:00Z") for n in range(3)],
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HATCH_API_KEY", "hatch-key-1")
+    monkeypatch.setattr(project.SystemClock, "sleep", lambda _self, _seconds: None)
+
+    def run(match=KEYED):
+        (tmp_path / "acme_hatch.yaml").write_text(MAPPING.replace("{MATCH}", f"{{{match}}}"))
+        done = CliRunner().invoke(main, ["run", "acme.yaml"])
+        return done.exit_code, done.output
+
+    with serving(server) as (url, _):
+        (tmp_path / "acme.yaml").write_text(CONNECTION.replace("URL", url))
+        yield server, people, run
+    people.close()
+
+
+def test_a_run_saves_what_changed_and_only_that(site):
+    server, people, run = site
+    assert run()[0] == 0
+    assert [(row["externalID"], row["firstName"]) for row in server.contacts.values()] == [
+        ("0", "p0"),
+        ("1", "p1"),
+        ("2", "p2"),
+    ]
+    sent = len(server.times)
+    assert run()[0] == 0
+    assert len(server.times) == sent
+    people.execute("UPDATE person SET name = 'Dana', updated_at = strftime('%Y-%m-%dT%H:%M:%SZ') WHERE id = 1")
+    assert run()[0] == 0
+    assert server.contacts["c2"]["firstName"] == "Dana"
+    assert (len(server.contacts), len(server.times)) == (3, sent + 1)
+
+
+@pytest.mark.parametrize("match", [KEYED, "by: link, found: skip, missing: create"])
+def test_an_outage_is_made_up_for_without_a_second_contact(site, match):
+    server, _, run = site
+    server.lost = 1000
+    code, said = run(match)
+    assert code != 0, said
+    server.lost = 0
+    for _ in range(2):
+        code, said = run(match)
+    assert code == 0, said
+    assert len(server.contacts) == 3

@@ -107,6 +107,8 @@ class Http:
         found = [where for where in query.where if not where.values or self._finds(thing, where)]
         if found:
             return _Ask(query.object, min(found, key=lambda where: len(where.values)))
+        if thing.upserts and query.where and thing.keys.id not in {where.field for where in query.where}:
+            return _Ask(query.object, Where(query.where[0].field, ()))  # none that would be made twice
         if thing.list is None:
             asked = f" by {', '.join(where.field for where in query.where)}" if query.where else ""
             raise SetupError(

@@ -109,6 +109,12 @@ class Object:
     def keys(self) -> Keys:
         return Keys(self.id[-1], *(place[-1] if place else None for place in (self.stamp, self.created)))
 
+    @property
+    def upserts(self) -> bool:
+        """Nothing can be looked for, and need not be: the one call there is finds by its fields what it has made before."""
+        readable = self.list or self.find or self.create or self.update
+        return bool(self.save and self.save.repeatable and not self.save.carries_id and not readable)
+
     def writer(self, verb: str) -> Writer | None:
         return (self.create if verb == "create" else self.update) or self.save
 

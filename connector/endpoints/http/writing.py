@@ -56,7 +56,7 @@ def _sent(
     session: Session, thing: Object, writer: Writer, batch: Changes, forms: Mapping[Place, Form]
 ) -> dict[int, Written]:
     values = {at: _values(thing, change, forms) for at, change in batch.items()}
-    if not writer.carries_id and any(change.verb == "update" for change in batch.values()):
+    if not writer.carries_id and any(change.verb not in ("create", "replace") for change in batch.values()):
         said = (
             f"{session.name}: {thing.name} is found by its fields, so all of them have to be sent; write found: replace"
         )
