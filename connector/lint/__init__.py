@@ -31,7 +31,7 @@ RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     ),
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
-        *(connection.systems, connection.schedule, connection.logins, api.described),
+        *(connection.systems, connection.schedule, connection.logins, api.described, api.able),
         *(connection.choices, connection.capabilities),
     ),
     "api": (connection.file_name, api.paths, api.placeholders, api.fitting, api.signing),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connector import spec
-from connector.endpoints.http.api import ANSWER
+from connector.endpoints.http.api import ANSWER, calls
 from connector.endpoints.http.call import holes
 from connector.lint.file import File, Findings, part, places
 from connector.lint.findings import instead
@@ -182,3 +182,33 @@ def _secrets(file: File, name: str, tree: dict[str, Any]) -> Findings:
     for key in sorted(given.keys() - wanted):
         said = f"{tree['api']} knows no secret {key}"
         yield file.finding("unknown_key", ("systems", name, "auth", key), said, instead(key, sorted(wanted)), key=True)
+
+
+def able(file: File) -> Findings:
+    """What the mapping reads and writes at a system, its api file has calls for. An object that settings switch is passed by."""
+    nodes = ((name, node) for name, node in part(file.rules, "objects").items() if isinstance(node, dict))
+    for name, node in nodes:
+        chosen = part(file.tree, "objects", name).get("direction") or node.get("direction")
+        for way in ("push", "pull"):
+            if chosen in (way, "both") and "enabled" not in node:
+                yield from _lacks(file, node, *("home", "remote")[:: 1 if way == "push" else -1])
+
+
+def _lacks(file: File, node: dict[str, Any], source: str, target: str) -> Findings:
+    pair, reads = part(node, "pair"), part(node, "read")
+    triggers = {changed for _, changed in places(node, "triggers.*.changed")}
+    asked = [(part(reads, name).get("object"), {"list"} if name in triggers else {"list", "find"}) for name in reads]
+    makes = {"create", "save"} if part(node, "match").get("missing") == "create" else {"create", "save", "update"}
+    for side, wanted in (
+        (source, [*asked, (pair.get(source), {"list"})]),
+        (target, [(node.get("write") or pair.get(target), makes)]),
+    ):
+        system = part(file.rules, "systems").get(side)
+        system = system.get("name") if isinstance(system, dict) else system
+        tree, errors = file.apis.get(str(system), (None, 0))
+        for thing, words in wanted if tree and not errors else ():
+            has = calls(tree).get(thing, frozenset()) if isinstance(thing, str) else words
+            if not words & has:
+                said = f"{system} has no call to {' or '.join(sorted(words))} {thing}, which the mapping needs"
+                hint = f"it has {', '.join(sorted(has))}" if has else instead(str(thing), calls(tree))
+                yield file.finding("missing_capability", ("systems", str(system), "api"), said, hint)

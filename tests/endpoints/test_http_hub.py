@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from http_server import Answer, serving
 
+from connector import lint
 from connector.cli import main
 
 MAPPING = """\
@@ -141,3 +142,21 @@ def test_i1_a_platform_that_is_described_once_is_paired_with_two_others(hub):
     home.rows[1] |= {"email": "sam@example.com", "updated": int(time.time())}
     connector("run", "intouch")
     assert [row["email"] for row in partner.rows.values()] == ["Pat@club.example", "sam@example.com", "lee@abc.example"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("write: prospect", "write: staff", "partner has no call to create or save staff"),
+        ("write: prospect", "write: prospects", "partner has no call to create or save prospects"),
+        ("prospect: {object: prospect,", "prospect: {object: member,", "club has no call to list member"),
+        ("direction: push", "direction: disabled", None),
+    ],
+)
+def test_lint_holds_a_mapping_against_the_calls_that_its_systems_have(hub, tmp_path, before, after, said):
+    (tmp_path / "mappings" / "club.yaml").write_text(MAPPING.replace(before, after))
+    found = lint.check(tmp_path / "connections" / "abc.yaml")
+    assert [(each.code, each.dotted) for each in found if each.level == "error"] == (
+        [("missing_capability", f"systems.{said.split()[0]}.api")] if said else []
+    )
+    assert said is None or any(said in each.message for each in found)
