@@ -44,8 +44,11 @@ class Writer:
         todo = [decision.change for decision in decisions if decision.change is not None]
         if self.dry:
             answers = iter([Written(change.id) for change in todo])
+        elif todo:
+            self.store.check(self.lease)  # the commit would be refused, but what was sent before it is not taken back
+            answers = iter(self.endpoint.write(todo))
         else:
-            answers = iter(self.endpoint.write(todo) if todo else [])
+            answers = iter([])
         outcomes = []
         for decision in decisions:
             outcome = decision.outcome or self._answered(decision, next(answers))

@@ -35,7 +35,9 @@ def _engine(url: str) -> sa.Engine:
         given = sa.make_url(url)
         if given.drivername in ("postgresql", "postgres"):
             given = given.set(drivername="postgresql+psycopg")
-        return sa.create_engine(given, pool_pre_ping=True)
+        made = sa.create_engine(given, pool_pre_ping=True)
+        event.listen(made, "connect", _patience)
+        return made
     memory = url in ("sqlite://", "sqlite:///:memory:")
     if not memory:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -53,6 +55,13 @@ def _engine(url: str) -> sa.Engine:
         conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get("read") else "BEGIN IMMEDIATE")
 
     return made
+
+
+def _patience(raw: Any, _record: Any) -> None:
+    """As long as SQLite waits; and a worker that stands still inside a transaction does not hold the others for ever."""
+    raw.execute("SET lock_timeout = '10s'")
+    raw.execute("SET idle_in_transaction_session_timeout = '60s'")
+    raw.commit()
 
 
 _RIGHT = "write sqlite:///FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
@@ -143,10 +152,13 @@ class Database:
         """A transaction that writes; with a lease only as long as its token is the stream's. Raises LeaseLost."""
         with self._told(), self._engine.begin() as tx:
             if lease is not None:
-                held = sa.select(stream.c.token).where(stream.c.id == lease.stream).with_for_update()
-                if tx.scalar(held) != lease.token:
-                    raise LeaseLost("another worker has taken this stream over; this one stops")
+                _guard(tx, lease)
             yield tx
+
+    def check(self, lease: Lease) -> None:
+        """Raises LeaseLost when the stream is another worker's by now: what it is about to send must not go."""
+        with self.reading() as conn:
+            _guard(conn, lease)
 
     def put(
         self,
@@ -169,6 +181,12 @@ class Database:
     def _all(self, *asked: sa.Select[Any]) -> list[Any]:
         with self.reading() as conn:
             return [row for one in asked for row in conn.execute(one)]
+
+
+def _guard(tx: sa.Connection, lease: Lease) -> None:
+    held = sa.select(stream.c.token).where(stream.c.id == lease.stream).with_for_update()
+    if tx.scalar(held) != lease.token:
+        raise LeaseLost("another worker has taken this stream over; this one stops")
 
 
 def plain(text: str) -> str:
@@ -200,6 +218,7 @@ _REMEDIES = {
     "malformed": "the file is damaged: restore a backup, or move it away to start anew",
     "readonly": "give this user the right to write it",
     "unable to open": "check the path and the rights of its folder",
+    "lock timeout": "another process holds it; wait for it or stop it",
     "locked": "another process holds it; wait for it or stop it",
 }
 

@@ -6,6 +6,10 @@ own that is forked for it. So a run costs what it does, and not half a second of
     folder   the project; the connection is `kill`
     now      the moment at which the run starts
     kill     the number of the point at which the process dies; 0 never
+    stop     the number of the point at which it is stopped (SIGSTOP); the answer then is its pid, and a job with that
+             as `resume` wakes it and is answered when it has ended
+    state    the URL of the store, if it is not the folder's own
+    name     what its files are called, for two at once
     mutant   a known-bad engine, by its name in MUTANTS
     ahead    whether pages are read ahead in a thread, as the command does; without, points come in one order
 
@@ -38,7 +42,7 @@ from connector.endpoints import sql, wire
 from connector.endpoints.salesforce import Salesforce
 from connector.state import Batch, Store
 
-POINTS = "points.txt"
+POINTS, SAID = "points.txt", "out.txt"
 
 
 def writes(address: str, body: Any) -> bool:
@@ -50,17 +54,17 @@ def writes(address: str, body: Any) -> bool:
 class Points:
     """Counts, writes down, and dies. The file is there for the one who asks why; it is not synced, for only we are killed."""
 
-    def __init__(self, folder: Path, kill: int) -> None:
-        self.count, self.kill, self.lock = 0, kill, threading.Lock()
-        self.file = (folder / POINTS).open("w", encoding="utf-8")
+    def __init__(self, file: Path, deadly: dict[int, signal.Signals]) -> None:
+        self.count, self.deadly, self.lock = 0, deadly, threading.Lock()
+        self.file = file.open("w", encoding="utf-8")
 
     def __call__(self, name: str) -> None:
         with self.lock:
             self.count += 1
             self.file.write(f"{name}\n")
             self.file.flush()
-            if self.count == self.kill:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if sent := self.deadly.get(self.count):
+                os.kill(os.getpid(), sent)
 
 
 class Clock:
@@ -161,22 +165,30 @@ MUTANTS = {"cursor-first": cursor_first, "no-intent": no_intent, "no-joined-set"
 # ---- one job --------------------------------------------------------------------------------------------------
 
 
+def at(job, file: str) -> Path:
+    return Path(job["folder"]) / (job.get("name", "") + file)
+
+
 def run(job) -> None:
     """In the forked process: the command itself, on a clock of ours."""
     folder = Path(job["folder"])
     os.chdir(folder)
-    os.environ |= {"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}
+    os.environ |= {
+        "I360_CLIENT_ID": "sandbox",
+        "I360_CLIENT_SECRET": "sandbox",
+        "CONNECTOR_STATE": job.get("state", ""),
+    }
     clock = Clock(datetime.fromisoformat(job["now"]), job["url"])
     project.SystemClock = lambda: clock
     if not job.get("ahead"):
         project.prefetch = lambda pages: pages
     sql.PAGE = 2  # so that what is pushed has page boundaries, too
     Salesforce.settle = 10.0  # to wait moves the clock of this world: it has to fit into LATER
-    point = Points(folder, job.get("kill", 0))
+    point = Points(at(job, POINTS), {job.get("stop", 0): signal.SIGSTOP, job.get("kill", 0): signal.SIGKILL})
     watch(point)
     if job.get("mutant"):
         MUTANTS[job["mutant"]](point)
-    with (folder / "out.txt").open("w", encoding="utf-8") as out:
+    with at(job, SAID).open("w", encoding="utf-8") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
     sys.argv = ["connector", "run", "kill", "--json"]
@@ -196,23 +208,38 @@ def warm() -> None:
 
 def serve() -> None:
     warm()
+    stopped = {}
     for line in sys.stdin:
         job = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                run(job)
-            except SystemExit as end:
-                sys.stdout.flush()
-                os._exit(int(end.code or 0))
-            except BaseException:  # noqa: BLE001 - a fault of the tests: said, not swallowed
-                traceback.print_exc()
-                os._exit(70)
-        _, status = os.waitpid(pid, 0)
-        folder = Path(job["folder"])
-        points = (folder / POINTS).read_text("utf-8").splitlines() if (folder / POINTS).exists() else []
-        said = (folder / "out.txt").read_text("utf-8") if (folder / "out.txt").exists() else ""
-        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "points": points, "said": said}), flush=True)
+        if pid := job.get("resume"):
+            job = stopped.pop(pid)
+            os.kill(pid, signal.SIGCONT)
+        else:
+            pid = started(job)
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            stopped[pid] = job
+            answer = {"stopped": pid}
+        else:
+            points, said = (
+                file.read_text("utf-8") if file.exists() else "" for file in (at(job, POINTS), at(job, SAID))
+            )
+            answer = {"code": os.waitstatus_to_exitcode(status), "points": points.splitlines(), "said": said}
+        print(json.dumps(answer), flush=True)
+
+
+def started(job) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run(job)
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(int(end.code or 0))
+        except BaseException:  # noqa: BLE001 - a fault of the tests: said, not swallowed
+            traceback.print_exc()
+            os._exit(70)
+    return pid
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from connector import canon
 from connector.demo import HOME, SYSTEMS
@@ -102,7 +105,9 @@ class Zygote:
         )
 
     def run(self, folder: Path, url: str, now: datetime, **more: Any) -> dict[str, Any]:
-        job = {"folder": str(folder), "url": url, "now": now.isoformat(), **more}
+        return self.ask({"folder": str(folder), "url": url, "now": now.isoformat(), **more})
+
+    def ask(self, job: dict[str, Any]) -> dict[str, Any]:
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -118,13 +123,13 @@ class Zygote:
 class World:
     """One folder with its org on real HTTP. Runs are processes."""
 
-    def __init__(self, folder: Path, zygote: Zygote, org: Org, url: str) -> None:
-        self.folder, self.zygote, self.org, self.url = folder, zygote, org, url
+    def __init__(self, folder: Path, zygote: Zygote, org: Org, url: str, store: str = "") -> None:
+        self.folder, self.zygote, self.org, self.url, self.store = folder, zygote, org, url, store
         (folder / "connections" / "kill.yaml").write_text(CONNECTION.format(url=url), encoding="utf-8")
 
-    def run(self, now: datetime, **more: Any) -> dict[str, Any]:
+    def run(self, now: datetime, zygote: Zygote | None = None, **more: Any) -> dict[str, Any]:
         self.org.set_clock(max(now, self.org.now()) if self.org.frozen else now)
-        return self.zygote.run(self.folder, self.url, now, **more)
+        return (zygote or self.zygote).run(self.folder, self.url, now, state=self.store, **more)
 
     def done(self, now: datetime, **more: Any) -> list[dict[str, Any]]:
         """A run that is not disturbed: what it says of each object."""
@@ -154,18 +159,16 @@ class World:
         opportunities = {str(row.pop("id")): row for row in held}
         names = {known: f"opportunity {row['external_id']}" for known, row in opportunities.items()}
         said = notes | tasks | names
-        with closing(sqlite3.connect(self.folder / ".connector" / "state.db")) as db:
-            links = db.execute(
-                "SELECT object, key, home, remote, active, made FROM link JOIN stream ON stream.id = stream_id"
-            )
+        engine = sa.create_engine(self.store or f"sqlite:///{self.folder}/.connector/state.db", poolclass=sa.NullPool)
+        with engine.connect() as db:
+            ask = db.exec_driver_sql
+            of = "FROM {} JOIN stream ON stream.id = stream_id".format
+            links = ask(f"SELECT object, key, home, remote, active, made {of('link')}")
             links = sorted((o, k, names.get(h, h), said.get(r, r), a, m) for o, k, h, r, a, m in links)
-            parked = db.execute(
-                "SELECT object, read, record, outcome, reason FROM outcome JOIN stream ON stream.id = stream_id WHERE open"
-            )
-            parked = sorted(parked)
-            cursors = dict(db.execute("SELECT object, cursor FROM stream"))
-            (intents,) = db.execute("SELECT count(*) FROM intent").fetchone()
-            (running,) = db.execute("SELECT count(*) FROM run WHERE finished IS NULL").fetchone()
+            parked = sorted(map(tuple, ask(f"SELECT object, read, record, outcome, reason {of('outcome')} WHERE open")))
+            cursors = dict(map(tuple, ask("SELECT object, cursor FROM stream")))
+            (intents,) = ask("SELECT count(*) FROM intent").one()
+            (running,) = ask("SELECT count(*) FROM run WHERE finished IS NULL").one()
         return {
             "opportunities": sorted(json.dumps(row, sort_keys=True) for row in opportunities.values()),
             "notes": sorted(notes.values()),
@@ -174,7 +177,9 @@ class World:
             "parked": parked,
             "intents": intents,
             "running": running,
-            "watermarks": {name: json.loads(text)["watermark"] for name, text in cursors.items()},
+            "watermarks": {
+                name: {way: one["watermark"] for way, one in json.loads(text).items()} for name, text in cursors.items()
+            },
         }
 
 
@@ -198,29 +203,51 @@ def differences(expected: dict[str, Any], got: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def opened(folder: Path, zygote: Zygote) -> Iterator[World]:
+def opened(folder: Path, zygote: Zygote, store: str = "") -> Iterator[World]:
     org = Org(shapes=SHAPES, path=folder / "org.db", page_size=PAGE)
     try:
         with serve(org) as url:
-            yield World(folder, zygote, org, url)
+            yield World(folder, zygote, org, url, store)
     finally:
         org.close()
 
 
 @contextmanager
-def copied(base: Path, folder: Path, zygote: Zygote) -> Iterator[World]:
+def copied(base: Path, folder: Path, zygote: Zygote, store: str = "") -> Iterator[World]:
     shutil.copytree(base, folder)
     try:
-        with opened(folder, zygote) as world:
+        with duplicate(store) as own, opened(folder, zygote, own) as world:
             yield world
     finally:
         shutil.rmtree(folder)
 
 
-def build(folder: Path, zygote: Zygote) -> None:
+@contextmanager
+def duplicate(store: str) -> Iterator[str]:
+    """A schema of PostgreSQL with the tables of another; ids come from the sequences of the other. SQLite is copied as a file."""
+    if not store:
+        yield ""
+        return
+    name = f"kill_{uuid.uuid4().hex}"
+    engine = sa.create_engine(store, poolclass=sa.NullPool)
+    with engine.begin() as db:
+        db.exec_driver_sql(f"CREATE SCHEMA {name}")
+        for table in sa.inspect(db).get_table_names():
+            db.exec_driver_sql(f"CREATE TABLE {name}.{table} (LIKE {table} INCLUDING ALL)")
+            db.exec_driver_sql(f"INSERT INTO {name}.{table} SELECT * FROM {table}")
+    try:
+        own = sa.make_url(store).update_query_dict({"options": f"-c search_path={name}"})
+        yield own.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as db:
+            db.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")
+
+
+def build(folder: Path, zygote: Zygote, store: str = "") -> None:
     """The folder up to the run that is to be killed."""
     (folder / "connections").mkdir(parents=True)
-    with opened(folder, zygote) as world:
+    with opened(folder, zygote, store) as world:
+        world.sql("PRAGMA journal_mode=WAL")  # one that stands still while it reads holds up no writer
         world.sql(*HOME.strip().splitlines())
         world.org.set_clock(START - timedelta(minutes=30))
         world.org.load(rows({}))
