@@ -25,6 +25,7 @@ import click
 from connector import __version__
 from connector.auth import auth
 from connector.errors import ConnectorError, SpecError
+from connector.linking import link
 from connector.upkeep import state
 
 if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
@@ -268,9 +269,62 @@ def run(connection: str, objects: tuple[str, ...], json_: bool) -> int:
     return _code(done)
 
 
+@main.command()
+@named
+@as_json
+def sync(connection: str, json_: bool) -> int:
+    """Run what the mapping declares for a sync, in its order.
+
+    As run, but it looks back as far as the mapping says, and has objects that the schedule leaves out.
+    """
+    from connector import report  # noqa: PLC0415
+
+    seen: list[tuple[Flow, Outcome]] = []
+    with _opened(connection, seen, ("updated", "failed", "blocked")) as (_, _, runner):
+        done = runner.sync()
+    click.echo(report.as_json(done) if json_ else report.runs(done, seen) or "nothing is enabled")
+    return _code(done)
+
+
+@main.command()
+@named
+@click.argument("object_", metavar="OBJECT")
+@as_json
+def push(connection: str, object_: str, json_: bool) -> int:
+    """Take one record of the home system from stdin, and write it now.
+
+    JSON: one record, as the mapping reads it. The next run does not write it again.
+    """
+    from connector import report  # noqa: PLC0415
+
+    record = _one_record(sys.stdin.read())
+    seen: list[tuple[Flow, Outcome]] = []
+    with _opened(connection, seen) as (_, _, runner):
+        done = runner.event(object_, record)
+    said = [outcome for _, outcome in seen]
+    lines = [line for outcome in said for line in report.record(outcome, whole=False)]
+    click.echo(report.as_json({"runs": done, "records": said}) if json_ else "\n".join([report.runs(done), *lines]))
+    return _code(done)
+
+
+def _one_record(text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(
+            f"stdin:{error.lineno}:{error.colno}: not JSON ({error.msg}); give one record: {{...}}"
+        ) from None
+    if not isinstance(record, dict):
+        raise SpecError("stdin: one record is wanted, a JSON object: {...}")
+    return record
+
+
 def _code(done: Sequence[Run]) -> int:
     states = {run.status for run in done}
     return 2 if "failed" in states else int("partial" in states)
+
+
+main.add_command(link)
 
 
 @main.command()

@@ -11,8 +11,9 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import sleep
 from typing import Any, NoReturn
@@ -22,11 +23,14 @@ from connector.answering import Known
 from connector.endpoints import connect as connect_system
 from connector.endpoints.files import opener
 from connector.engine import Run, World
-from connector.errors import SetupError, SpecError, Unreachable
+from connector.errors import SetupError, SpecError, Unavailable, Unreachable
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
 from connector.source import Source, read
 from connector.state import Store
 from connector.vault import Vault
+
+ALONE = timedelta(minutes=2)
+"""How long one worker creates what a lookup has not found, before another one may."""
 
 
 class SystemClock:
@@ -222,12 +226,27 @@ class Runner:
                 allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
                 told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
                 known=known,
+                alone=self.alone,
                 files=opener(self.project.connection.systems.get(flow.source, {}).get("files", ())),
             )
             runs.append(done := act(flow, world))
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):
                 endpoints[gone] = Unreached(f"{done.error} (as for {flow.object}, not tried again)")
         return runs
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """While a lookup creates what it has not found: whether another worker had to be waited for."""
+        stream, waited = self.store.stream(self.project.name, f"lookup {name}"), 0.0
+        while (lease := self.store.hold(stream, self.owner, self.clock.now(), ALONE, self.alive)) is None:
+            if waited >= ALONE.total_seconds():
+                raise Unavailable(f"another worker creates what the lookup {name} has not found, and does not end")
+            self.clock.sleep(0.5)
+            waited += 0.5
+        try:
+            yield bool(waited)
+        finally:
+            self.store.release(lease)
 
     def _closed(self, name: str) -> Run:
         decided = plan.directions(self.project.mapping, self.project.connection, name).decided

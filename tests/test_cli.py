@@ -518,3 +518,66 @@ def test_output_to_a_closed_pipe_is_no_error(site: Site) -> None:
         pytest.skip("no bash")
     done = subprocess.run([shell, "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+# ---- push, sync, link ------------------------------------------------------------------------------------
+
+
+def test_push_writes_one_record_from_stdin(site: Site) -> None:
+    note = {"id": "n9", "external_contact_id": PROSPECT, "text": "Called back", "updated_at": ago(1)}
+    done = CliRunner().invoke(main, ["push", "acme", "contact_note"], input=json.dumps(note))
+    assert (done.exit_code, [row["Body"] for row in site.org.rows("Note")]) == (0, ["Called back"])
+    assert "1 created" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "stdin:1:2: not JSON"), ("[]", "one record is wanted"), ("", "stdin:1:1: not JSON")],
+)
+def test_push_says_what_is_wrong_with_its_input(site: Site, text: str, said: str) -> None:
+    done = CliRunner().invoke(main, ["push", "acme", "contact_note"], input=text)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_push_takes_no_record_of_what_comes_from_the_remote_side(site: Site) -> None:
+    done = CliRunner().invoke(main, ["push", "acme", "opportunity"], input="{}")
+    assert done.exit_code == 2
+    assert "opportunity comes from i360" in done.stderr
+
+
+def test_sync_says_that_the_mapping_declares_none(site: Site) -> None:
+    done = site("sync", "acme")
+    assert done.exit_code == 2
+    assert "i360_classic declares no sync" in done.stderr
+
+
+def test_a_link_is_made_switched_off_on_and_removed(site: Site) -> None:
+    assert "There are no links yet." in site("link", "acme").stdout
+    site("link", "acme", "task", "t1", "00T000000000001AAA")
+    assert site.json("link", "acme", "task", "--json") == [
+        {"object": "task", "home": "t1", "remote": "00T000000000001AAA", "made": "manual", "active": True}
+    ]
+    site("link", "acme", "task", "t1", "00T000000000002AAA")
+    (link,) = site.json("link", "acme", "task", "--json")
+    assert link["remote"] == "00T000000000002AAA"
+    site("link", "acme", "task", "t1", "--off")
+    assert [link["active"] for link in site.json("link", "acme", "--json")] == [False]
+    site("link", "acme", "task", "t1", "--on")
+    assert [link["active"] for link in site.json("link", "acme", "--json")] == [True]
+    assert site("link", "acme", "task", "t1", "--remove").exit_code == 0
+    assert site.json("link", "acme", "--json") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tsk",), "has no object or lookup 'tsk'"),
+        (("task", "t1"), "needs both ids"),
+        (("task", "t1", "--off"), "task t1 is not linked"),
+    ],
+)
+def test_link_says_what_is_wrong(site: Site, words: tuple[str, ...], said: str) -> None:
+    done = site("link", "acme", *words)
+    assert done.exit_code == 2
+    assert said in done.stderr

@@ -14,7 +14,7 @@ LEVELS = (
     {"errors", "model", "canon", "source", "spec"},
     {"values", "shape", "state", "vault", "endpoints"},
     {"plan", "schedule", "lint", "pages", "agreeing", "matching", "answering", "writing", "below", "engine"},
-    {"project", "examples", "report", "status", "reference", "demo", "auth", "upkeep", "cli"},
+    {"project", "examples", "report", "status", "reference", "demo", "auth", "linking", "upkeep", "cli"},
     {"__init__", "__main__"},
 )
 """From the bottom up; a package counts as its name. `sandbox` stands apart."""
@@ -31,10 +31,11 @@ BESIDE = {
     "engine": {"schedule", "pages", "matching", "answering", "writing", "below"},
     "examples": {"project"},
     "status": {"project"},
+    "linking": {"project", "report"},
     "demo": {"project", "report"},
     "auth": {"project", "report"},
     "upkeep": {"project"},
-    "cli": {"project", "examples", "report", "status", "reference", "demo", "auth", "upkeep"},
+    "cli": {"project", "examples", "report", "status", "reference", "demo", "auth", "linking", "upkeep"},
 }
 """What a part may import of its own level."""
 

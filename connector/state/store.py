@@ -79,6 +79,25 @@ class Store(Database):
             get, rest = attrgetter(*names), tuple(owned.values())
             self.put(tx, table, (*names, *owned), [get(one) + rest for one in ones], found)
 
+    def hold(
+        self, found: Stream, owner: str, now: datetime, ttl: timedelta, alive: Callable[[str], bool]
+    ) -> Lease | None:
+        """The right to be alone at something that is no run; None while a living worker has it."""
+        lease = Lease(found.id, secrets.token_hex(8))
+        with self.writing() as tx:
+            row = tx.execute(sa.select(stream).where(stream.c.id == found.id).with_for_update()).one()
+            if row.token and row.lease_until > millis(now) and alive(row.owner):
+                return None
+            self._set(tx, lease, owner=owner, token=lease.token, lease_until=millis(now + ttl))
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """Given back; nothing happens when another one has taken it over."""
+        freed = {"token": None, "owner": None, "lease_until": None}
+        with self.writing() as tx:
+            held = (stream.c.id == lease.stream) & (stream.c.token == lease.token)
+            tx.execute(sa.update(stream).where(held).values(**freed))
+
     def _set(self, tx: sa.Connection, lease: Lease, **values: Any) -> None:
         tx.execute(sa.update(stream).where(stream.c.id == lease.stream).values(**values))
 
@@ -170,6 +189,13 @@ class Store(Database):
         """Links that belong to no page: made by hand, by an example, or by a run (with its lease) that looked for what was lost."""
         with self.writing(lease) as tx:
             self._put(tx, link, links, {"stream_id": stream_id, "at": millis(now)}, "replace")
+
+    def unlink(self, stream_id: int, links: Sequence[Link]) -> None:
+        """These links are forgotten."""
+        keys = [one.key for one in links]
+        with self.writing() as tx:
+            for some in chunks(keys):
+                tx.execute(sa.delete(link).where((link.c.stream_id == stream_id) & link.c.key.in_(some)))
 
     def intents(self, stream_id: int) -> dict[str, Intent]:
         rows = self._all(of(intent, Intent).where(intent.c.stream_id == stream_id))
