@@ -1,6 +1,6 @@
 """The runner behind `connector test`: what holds passes, what does not fails in words that help, nonsense is refused.
 
-`examples/right.yaml` passes, `examples/wrong.yaml` fails as `wrong.out` says. `CONNECTOR_GOLDEN=write` writes that anew;
+`examples/right.yaml` and `sync.yaml` pass, `examples/wrong.yaml` fails as `wrong.out` says. `CONNECTOR_GOLDEN=write` writes that anew;
 read what changed before committing it.
 """
 
@@ -37,6 +37,12 @@ def test_what_holds_passes(http: bool) -> None:
     assert len(results) > 30
 
 
+@pytest.mark.parametrize("http", [False, True], ids=["memory", "http"])
+def test_a_step_of_a_mapping_that_declares_it(http: bool) -> None:
+    results = list(examples.run(examples.load(HERE / "sync.yaml"), http=http))
+    assert [result.faults for result in results] == [()] * 2
+
+
 def test_what_does_not_hold_fails_in_these_words(wrong: list[Result]) -> None:
     shown = "\n\n".join("\n".join([result.id, *(indent(fault, "  ") for fault in result.faults)]) for result in wrong)
     shown = re.sub(r"\([^()\n]*i360_classic.yaml:\d+\)", "(i360_classic.yaml)", shown) + "\n"
@@ -63,8 +69,9 @@ def test_every_key_of_expect_can_hold_and_can_fail() -> None:
 
 
 def test_every_step_and_every_fault_has_an_example() -> None:
-    tree = examples.load(HERE / "right.yaml").tree
-    steps = {s if isinstance(s, str) else next(iter(s)) for one in tree["examples"] for s in one.get("steps", ())}
+    tree, more = (examples.load(HERE / name).tree for name in ("right.yaml", "sync.yaml"))
+    listed = [*tree["examples"], *more["examples"]]
+    steps = {s if isinstance(s, str) else next(iter(s)) for one in listed for s in one.get("steps", ())}
     assert steps == set(play.STEPS)
     grammar = spec.grammar()["$defs"]
     named = {*grammar["example_step"]["then"]["enum"], *grammar["example_step"]["properties"]}
@@ -147,7 +154,7 @@ def write(folder: Path, *listed: dict[str, Any], **file: Any) -> Path:
             r"some.yaml:\d+:\d+: there is no moment 2025-02-31",
         ),
         ({"expect": {"writes": []}, "given": {"last_success": "2025-02-31T10:00:00Z"}}, "there is no moment"),
-        ({"expect": {"writes": []}, "steps": ["sync"]}, "steps cannot be 'sync'"),
+        ({"expect": {"writes": []}, "steps": ["sink"]}, r"steps cannot be 'sink'(.|\n)*one of: run, sync, preview"),
         ({"expect": {"writes": []}, "steps": [{"run": "opportunity", "wait": "1m"}]}, "steps takes one key"),
         ({"expect": {"writes": []}, "steps": [{"run": "oportunity"}]}, "the mapping has no object oportunity"),
         ({"expect": {"writes": []}, "steps": [{"wait": "soon"}]}, r"\[malformed\] wait"),

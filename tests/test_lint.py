@@ -296,7 +296,7 @@ def test_carets_stand_under_the_word_whatever_stands_before_it() -> None:
     wide = source.parse("{'漢字': 1, mapping: 漢字}", "w.yaml")
     printed = render_text([f for f in check_source(wide) if f.code in ("unknown_key", "malformed")], [wide])
     assert [line for line in printed.splitlines() if "^" in line] == [
-        "  |  ^^^^^^ one of: version, about, source, systems, schedule ...",
+        "  |  ^^^^^^ one of: version, about, source, systems, settings ...",
         "  |                      ^^^^ such as opportunity",
     ]
 

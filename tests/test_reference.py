@@ -19,22 +19,35 @@ AROUND = """\
 mapping: around
 version: 1
 systems: {home: hatch, remote: i360}
+lookups:
+  staff: {object: staff, key: email, missing: empty}
 objects:
+  user:
+    direction: pull
+    read:
+      staff: {object: i360__Staff__c, watch: {first: all}}
+    triggers: [{changed: staff}]
+    write: user
+    match: {by: link, found: update, missing: create}
+    fields:
+      name: staff.Name
   opportunity:
     direction: pull
     read:
       appointment: {object: i360__Appointment__c, watch: {first: all}}
       prospect: {object: i360__Prospect__c}
       activities: {object: i360__Appointment__c, many: true}
+      document: {object: Paper}
     triggers:
       - changed: appointment
         with:
           prospect: {Id: appointment.i360__Prospect__c}
           activities: {i360__Prospect__c: prospect.Id}
+          document: {Id: prospect.Id}
     write: opportunity
     match: {by: link, found: update, missing: create}
     fields:
-      used: {fields: {one: prospect.Id, two: "activities[].Id"}}
+      used: {fields: {one: prospect.Id, two: "activities[].Id", three: document.Id}}
 """
 
 

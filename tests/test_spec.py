@@ -21,6 +21,8 @@ TYPES: dict[str, type] = {
     "trigger": spec.Trigger,
     "match": spec.Match,
     "key": spec.Key,
+    "child": spec.Child,
+    "lookup": spec.Lookup,
     "schedule": spec.Schedule,
     "connection": spec.Connection,
     "connection_object": spec.ConnectionObject,
@@ -39,8 +41,18 @@ MAPPING: dict[str, Any] = {
             "write": "opportunity",
             "match": {"keys": ["external_id"], "found": "replace", "missing": "create"},
             "fields": {"external_id": "appointment.Id"},
+            "children": {
+                "note": {
+                    "each": "appointment.notes",
+                    "as": "note",
+                    "write": "note",
+                    "match": {"keys": ["external_id"], "found": "update", "missing": "create"},
+                    "fields": {"external_id": "note.Id"},
+                }
+            },
         }
     },
+    "lookups": {"staff": {"object": "staff", "key": "email", "missing": "empty"}},
 }
 CONNECTION: dict[str, Any] = {"connection": "acme", "mapping": "small", "systems": {}, "objects": {"opportunity": {}}}
 
@@ -58,6 +70,8 @@ def least(definition: str) -> Any:
         "trigger": object_.triggers[0],
         "match": object_.match,
         "key": object_.match.keys[0],
+        "child": object_.children["note"],
+        "lookup": made.lookups["staff"],
         "schedule": spec.schedule({"every": "15m"}),
         "connection": connection,
         "connection_object": connection.objects["opportunity"],
@@ -70,14 +84,24 @@ def test_a_type_has_the_keys_of_its_definition(definition: str) -> None:
     assert fields == set(DEFS[definition]["properties"])
 
 
-def test_systems_are_home_and_remote() -> None:
+def test_systems_are_home_and_remote_and_what_they_can() -> None:
+    """The calls of a system stand at its name in a mapping, and beside both names once it is read."""
     fields = {field.name for field in dataclasses.fields(spec.Systems)}
-    assert fields == set(DEFS["mapping"]["properties"]["systems"]["properties"])
+    assert fields == {*DEFS["mapping"]["properties"]["systems"]["properties"], "calls"}
+    assert {"name", "calls"} == set(DEFS["system_name"]["properties"])
+    named = {"home": "hatch", "remote": {"name": "i360", "calls": "settings.calls"}}
+    made = spec.mapping({**MAPPING, "systems": named}).systems
+    assert made == spec.Systems("hatch", "i360", {"i360": "settings.calls"})
+
+
+def test_a_pair_is_its_two_sides() -> None:
+    fields = {field.name for field in dataclasses.fields(spec.Pair)}
+    assert fields == set(DEFS["pair"]["properties"])
 
 
 def test_every_type_of_the_module_is_compared() -> None:
     made = {value for value in vars(spec).values() if dataclasses.is_dataclass(value)}
-    assert made == {*TYPES.values(), spec.Systems}
+    assert made == {*TYPES.values(), spec.Systems, spec.Pair}
     assert all(one.__dataclass_params__.frozen for one in made)  # type: ignore[attr-defined]
 
 
@@ -95,7 +119,16 @@ def test_what_is_not_given_is_what_the_grammar_declares(definition: str) -> None
 
 def given(definition: str) -> set[str]:
     """Keys that `least` says although they need not be there."""
-    return {"match": {"keys"}, "read": {"watch"}, "key": {"field"}, "connection": {"objects"}}.get(definition, set())
+    said = {
+        "mapping": {"lookups"},
+        "object": {"read", "triggers", "write", "children"},
+        "child": {"each", "as"},
+        "read": {"object", "watch"},
+        "match": {"keys"},
+        "key": {"field"},
+        "connection": {"objects"},
+    }
+    return said.get(definition, set())
 
 
 def test_defaults_are_read_from_the_grammar_alone() -> None:
@@ -103,7 +136,7 @@ def test_defaults_are_read_from_the_grammar_alone() -> None:
     assert spec.default("watch", "at_least") is None
     text = Path(spec.__file__).read_text("utf-8")
     declared = {rule["default"] for name in TYPES for rule in DEFS[name]["properties"].values() if "default" in rule}
-    assert declared == {"5m", False, True, "exact"}
+    assert declared == {"5m", False, True, "exact", "home"}
     assert '"5m"' not in text
 
 

@@ -42,7 +42,7 @@ RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
 }
 OF_AN_OBJECT: tuple[Callable[[File, Object], Findings], ...] = (
     *(connection.reads, mapping.direction, mapping.triggers, mapping.roots, mapping.idle, mapping.keys),
-    *(fields.expressions, fields.paths, fields.selection, fields.picklists, fields.targets),
+    *(fields.expressions, fields.paths, fields.selection, fields.picklists, fields.options, fields.targets),
 )
 
 

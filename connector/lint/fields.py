@@ -13,7 +13,9 @@ from connector.source import At
 
 _MASKS = re.compile(r"""(['"`])(?:\\.|(?!\1).)*\1|(\|\||\b(?:not_null|max)(?=\s*\())""")
 """What stands in quotes, or (2) one of these."""
+_TABLES = ("read.*.object|picklist", "write")
 _DATES = ("date", "datetime")
+_PICKLISTS = ("picklist", "multipicklist", "combobox")
 _COMPOUND = ("address", "location")
 
 
@@ -32,7 +34,8 @@ def objects(file: File) -> Findings:
     """Objects of the remote side have a recorded shape; of the home side one note says which have none."""
     home, seen = dict[str, None](), set(file.shapes)
     for thing in file.objects:
-        for at, name, _ in named(thing.node, "read.*.object", "write", at=thing.at) if not thing.turned else ():
+        for at, name, _ in named(thing.node, *_TABLES, at=thing.at) if not thing.turned else ():
+            name = name.partition(".")[0]  # noqa: PLW2901 - a picklist is OBJECT.FIELD
             if (at[len(thing.at)] == "read") == thing.pushes:
                 home[name] = None
                 continue
@@ -164,6 +167,22 @@ def picklists(file: File, thing: Object) -> Findings:
                 if word not in field.picklist:
                     said = f"{name} has no value {word!r}"
                     yield file.finding("not_in_picklist", at, said, instead(word, field.picklist))
+
+
+def options(file: File, thing: Object) -> Findings:
+    """What is read as a picklist is one; by values of another only where an org makes it depend on that."""
+    for at, text, _ in named(thing.node, "read.*.picklist", at=thing.at):
+        name, _, column = text.partition(".")
+        shape, word = None if thing.pushes else file.shapes.get(name), (len(name) + 1, column)
+        field = follow(file.shapes, shape, (column,)) if shape else None
+        if isinstance(field, Told):
+            yield file.finding(field.code, at, field.said, field.hint, word=word)
+        elif field and not field.options and field.type not in _PICKLISTS:
+            said = f"{column} of {name} is a {field.type}; it has no values to choose from"
+            yield file.finding("not_a_picklist", at, said, "choose a picklist", word=word)
+        elif field and not field.controller and "valid_for" in part(thing.node, "read", str(at[-2])):
+            said = f"{column} of {name} depends on no other field, so no value of it is valid for one in particular"
+            yield file.finding("not_dependent", (*at[:-1], "valid_for"), said, "remove valid_for", key=True)
 
 
 def targets(file: File, thing: Object) -> Findings:
