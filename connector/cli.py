@@ -183,7 +183,9 @@ def _files(*patterns: str) -> list[Path]:
 
 @main.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--http", is_flag=True, help="Again over HTTP, against the sandbox org and SQLite.")
+@click.option(
+    "--http", is_flag=True, help="Again over HTTP: SQLite and the sandbox org, or what an api file describes."
+)
 @click.option("-k", "only", help="Only the examples whose id has this in it.")
 @click.option("-v", "verbose", is_flag=True, help="Name the examples that pass, too.")
 def test(files: tuple[Path, ...], http: bool, only: str | None, verbose: bool) -> int:

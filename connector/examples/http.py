@@ -1,23 +1,32 @@
-"""The two systems of an example as they are in production: the sandbox org behind the Salesforce adapter, and SQLite."""
+"""The two systems of an example as they are in production: home is SQLite, remote the sandbox org or what an api file describes.
+
+It is the org if shapes are recorded of what the mapping reads and writes there, else the api file that a connection beside
+the mapping names for it.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from connector import canon, plan
+from connector import canon, plan, spec
+from connector.endpoints.http.adapter import Http
+from connector.endpoints.http.api import compiled
+from connector.endpoints.memory import Fault
 from connector.endpoints.salesforce import Salesforce
 from connector.endpoints.sql import Sql
 from connector.errors import SpecError
+from connector.examples import apiserver
 from connector.examples.play import Play
 from connector.model import Change, Endpoint, Flow, Query, Read, Row, Written
 from connector.sandbox import Org, serve
+from connector.source import read
 
 STAMPS = ("LastModifiedDate", "SystemModstamp")
 
@@ -27,26 +36,36 @@ def systems(play: Play, home_rows: list[Row], remote_rows: list[Row]) -> Iterato
     """(home, remote) holding the given rows, both with what the steps and checks of an example need."""
     with ExitStack() as open_:
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
-        org = Org(shapes=play.suite.describes.values(), clock=play.clock.now)
-        open_.callback(org.close)
-        _load(org, remote_rows)
-        for fault in play.given.get("faults", ()):
-            if fault["system"] == "remote":
-                status, verb = {"unavailable": 503}.get(fault["answer"], fault["answer"]), fault.get("verb", "write")
-                org.fault(fault["object"], verb=verb, status=status, times=fault.get("times"))
-        url = open_.enter_context(serve(org))
-        auth = {"grant": "client_credentials", "client_id": "sandbox", "client_secret": "sandbox"}
-        names = play.project.mapping.systems
-        remote = _Remote(Salesforce(names.remote, {"login": url, "auth": auth}, clock=play.clock), org, play)
-        open_.callback(remote.close)
+        remote = open_.enter_context((_org if play.described() else _api)(play, remote_rows))
         settings = {"url": f"sqlite:///{folder / 'home.db'}", "create_tables": True}
-        home = _Home(Sql(names.home, settings, clock=play.clock), play)
+        home = _Home(Sql(play.project.mapping.systems.home, settings, clock=play.clock), play)
         open_.callback(home.close)
         home.fill(home_rows)
         for fault in play.given.get("faults", ()):
             if fault["system"] == "home":
                 home.fail(fault)
         yield home, remote
+
+
+# ---- remote: a Salesforce org ------------------------------------------------------------------------------
+
+
+@contextmanager
+def _org(play: Play, rows: list[Row]) -> Iterator[Endpoint]:
+    with ExitStack() as open_:
+        org = Org(shapes=play.suite.describes.values(), clock=play.clock.now)
+        open_.callback(org.close)
+        _load(org, rows)
+        for fault in play.given.get("faults", ()):
+            if fault["system"] == "remote":
+                status, verb = {"unavailable": 503}.get(fault["answer"], fault["answer"]), fault.get("verb", "write")
+                org.fault(fault["object"], verb=verb, status=status, times=fault.get("times"))
+        url = open_.enter_context(serve(org))
+        auth = {"grant": "client_credentials", "client_id": "sandbox", "client_secret": "sandbox"}
+        named = play.project.mapping.systems.remote
+        remote = _Remote(Salesforce(named, {"login": url, "auth": auth}, clock=play.clock), org, play)
+        open_.callback(remote.close)
+        yield remote
 
 
 def _load(org: Org, rows: list[Row]) -> None:
@@ -86,6 +105,74 @@ class _Remote:
 
     def delete(self, name: str, known: str) -> None:
         self.org.delete(name, known)
+
+
+# ---- remote: a system with an api file ---------------------------------------------------------------------
+
+
+@contextmanager
+def _api(play: Play, rows: list[Row]) -> Iterator[Endpoint]:
+    tree, named = _described(play), play.project.mapping.systems.remote
+    auth = compiled(tree).auth
+    secrets = dict.fromkeys(auth.secrets if auth else (), "sandbox")
+    faults = [
+        Fault(fault["object"], **{key: fault[key] for key in ("answer", "match", "verb", "times") if key in fault})
+        for fault in play.given.get("faults", ())
+        if fault["system"] == "remote"
+    ]
+    system = apiserver.System(tree, play.clock, rows, secrets, faults=faults)
+    with apiserver.serve(system) as url:
+        inner = Http(named, {"url": url, "api": tree, "auth": secrets}, clock=play.clock)
+        with closing(inner):
+            yield _Described(inner, system)
+
+
+def _described(play: Play) -> Any:
+    """The api file of the mapping's remote system, by the first connection beside the mapping that names one."""
+    mapping, remote = Path(play.suite.mapping_source.name).resolve(), play.project.mapping.systems.remote
+    for folder in (mapping.parent / "connections", mapping.parent.parent / "connections"):
+        for file in sorted(folder.glob("*.yaml")):
+            tree = read(file).tree
+            system = tree.get("systems", {}).get(remote, {})
+            if "api" in system and spec.mapping_file(tree.get("mapping", ""), folder).resolve() == mapping:
+                return read(spec.mapping_file(system["api"], folder, "apis")).tree
+    raise SpecError(
+        f"{remote}: no shapes are recorded of its objects, and no connection of {mapping.stem} says api: for it; "
+        f"there would be one in {mapping.parent / 'connections'} or {mapping.parent.parent / 'connections'}"
+    )
+
+
+@dataclass
+class _Described:
+    inner: Http
+    system: apiserver.System
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def objects(self) -> list[str]:
+        return self.system.objects
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        return self.system.counts
+
+    @property
+    def queries(self) -> list[str]:
+        return []
+
+    def rows(self, name: str) -> list[Row]:
+        return self.system.rows(name)
+
+    def edit(self, name: str, values: Row) -> None:
+        self.system.edit(name, values)
+
+    def delete(self, name: str, known: str) -> None:
+        self.system.delete(name, known)
+
+
+# ---- home --------------------------------------------------------------------------------------------------
 
 
 @dataclass
