@@ -160,6 +160,27 @@ def test_a_query_of_fifty_thousand_characters_is_one_call():
         assert org.billed - before == 1
 
 
+def test_a_window_that_takes_several_queries_comes_in_one_order(monkeypatch):
+    """A run goes on behind the last row that it has stored: a row of another query must not stand behind it."""
+    monkeypatch.setattr(reading, "MERGED", 3)
+    names = [f"{n} {'x' * 200}" for n in range(900)]
+    given = [
+        {"object": PROSPECT, SURNAME: names[n * 407 % 900], EMAIL: f"ada{n}@example.com"} for n in range(20)
+    ]  # what is asked first is not what was made first
+    with org_of(*given, page_size=4) as (org, adapter):
+        query = Query(PROSPECT, (EMAIL, SURNAME), where=(Where(SURNAME, tuple(names)),), window=CHANGED)
+        pages = list(adapter.read([query]))
+        assert len(org.queries) > 2
+        places = [(row["SystemModstamp"], row["Id"]) for page in pages for row in page.rows]
+        assert places == sorted(places)
+        assert len(places) == 20
+        assert [page.last for page in pages] == [False] * 6 + [True]
+        behind = Window(CHANGED.since, CHANGED.until, after=places[7])
+        assert [
+            row["Id"] for row in ask(adapter, Query(query.object, query.paths, where=query.where, window=behind))
+        ] == [known for _, known in places[8:]]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 2000])
 def test_pages_are_as_long_as_the_org_likes(size):
     with org_of(*prospects(7), page_size=size) as (_, adapter):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from heapq import merge
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ QUERIES = 5
 """The most that one composite call takes of them."""
 MANY = 10_000
 """Rows of a window from which on a Bulk job costs fewer calls than pages of 2,000 do."""
+MERGED = 1_000
+"""Rows of a page that is put together from several queries."""
 _ATTEMPTS = 4
 _JOBS = 2
 """So often a Bulk job is tried, in a row; what remains is read in pages."""
@@ -40,9 +44,26 @@ class Reader:
         for at, some in enumerate(parts):
             if not some:
                 yield Page(at, [], last=True)
+            if queries[at].window and len(some) > 1:
+                for rows, end in self._merged(list(islice(answers, len(some)))):
+                    yield Page(at, rows, last=end)
+                continue
             for left, (part, body) in zip(range(len(some) - 1, -1, -1), answers, strict=False):
                 for rows, end in self._pages(part, body):
                     yield Page(at, rows, last=end and not left)
+
+    def _merged(self, parts: Sequence[tuple[Query, Any]]) -> Pages:
+        """The pages of a window that was too long for one query, in its order: the place of a row says what was read."""
+        stamp = words.window_field(parts[0][0], self._describes.shapes[parts[0][0].object])
+        rows = merge(*(self._rows(*part) for part in parts), key=lambda row: (str(row[stamp]), str(row["Id"])))
+        held = list(islice(rows, MERGED))
+        while following := list(islice(rows, MERGED)):
+            yield held, False
+            held = following
+        yield held, True
+
+    def _rows(self, query: Query, body: Any) -> Iterator[Row]:
+        return (row for rows, _ in self._pages(query, body) for row in rows)
 
     def _answers(self, queries: Sequence[Query], check: Sequence[str]) -> Iterator[tuple[Query, Any]]:
         for at in range(0, len(queries), QUERIES):
