@@ -29,10 +29,10 @@ from connector.linking import link
 from connector.upkeep import state
 
 if TYPE_CHECKING:  # lint must not wait for SQLAlchemy and httpx
-    from connector.engine import Run
     from connector.model import Flow, Outcome, Shape
     from connector.project import Project, Runner
     from connector.state import Store
+    from connector.world import Run
 
 PORT = click.IntRange(0, 65535)
 as_json = click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")

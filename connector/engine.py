@@ -7,28 +7,17 @@ not stored is found again by its key, or by the intent that was journalled befor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from connector import canon, schedule
-from connector.answering import Answering, Known
+from connector.answering import Answering
 from connector.below import Children
 from connector.below import gone as gone_values
-from connector.errors import (
-    ConnectorError,
-    Drifted,
-    EndpointError,
-    LeaseLost,
-    RateLimited,
-    StateError,
-    Unauthorized,
-    Unreachable,
-)
+from connector.errors import ConnectorError, LeaseLost, StateError, Unreachable
 from connector.matching import Mapped, mapped
-from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row
+from connector.model import Flow, Note, Outcome, Page, Row
 from connector.pages import (
     Asked,
     Bounds,
@@ -41,60 +30,14 @@ from connector.pages import (
     unhandled,
     worth_keeping,
 )
-from connector.state import Batch, Cursor, Lease, Parked, Pass, Store, Stream, Version
+from connector.state import Batch, Cursor, Lease, Parked, Pass, Stream, Version
+from connector.world import STATUSES, Paused, Run, World, code_of, side
 from connector.writing import Writer, waves
 
 LEASE = timedelta(minutes=10)
 """Renewed with every page; a worker that is silent for so long may be replaced."""
 
 FIRST_RETRY, LAST_RETRY = timedelta(minutes=15), timedelta(days=1)
-
-STATUSES = ("created", "updated", "unchanged", "skipped", "blocked", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Everything outside a flow. `allowed` is asked before each batch of writes; `ahead` may read pages in advance;
-    `known` is what lookups have found, shared by the flows of one run; `files` makes a File of an address.
-    """
-
-    source: Endpoint
-    target: Endpoint
-    store: Store
-    clock: Clock
-    owner: str = "this"
-    alive: Callable[[str], bool] = lambda _owner: True
-    allowed: Callable[[], bool] = lambda: True
-    ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
-    told: Callable[[Outcome], None] = lambda _outcome: None
-    known: Known = field(default_factory=dict)
-    dry: bool = False
-    files: Callable[[Any], Any] = lambda address: address
-    alone: Callable[[str], AbstractContextManager[bool]] = lambda _name: nullcontext(False)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How a run ended, and of which system if one was `unreachable`. read = created + updated + unchanged + skipped + blocked + failed, whatever happened.
-
-    status: ok, partial (something failed or is blocked), failed (it could not go through), paused, running (by another).
-    """
-
-    connection: str
-    object: str
-    direction: str
-    status: str
-    counts: Mapping[str, int] = field(default_factory=dict)
-    calls: int = 0
-    since: str | None = None
-    until: str | None = None
-    error: str | None = None
-    code: str | None = None
-    unreachable: str | None = None
-
-
-class Paused(Exception):
-    pass
 
 
 def run(flow: Flow, world: World) -> Run:
@@ -167,7 +110,7 @@ class _Work:
 
     def attempt(self, act: Callable[[_Work], None]) -> Exception | None:
         try:
-            with _side("target"):
+            with side("target"):
                 for flow in (self.flow, *(child.flow for child in self.flow.children)):
                     keys = [".".join(key.field) for key in flow.match.keys]
                     self.world.target.prepare(flow.write, flow.columns, keys, make=not self.world.dry)
@@ -183,7 +126,7 @@ class _Work:
         opened = self.cursor.open
         if opened and opened.digest == self.flow.digest:
             self.traverse(opened, self.cursor)
-        with _side("source"):
+        with side("source"):
             now = self.world.source.now()
         until = canon.text(now)
         if not (self.cursor.activated or self.world.dry):  # stored though the run may fail: the next counts from here
@@ -220,7 +163,7 @@ class _Work:
             status = "paused" if isinstance(failure, Paused) else "failed"
         flow, calls = self.flow, self.world.source.calls + self.world.target.calls - self.billed
         gone = getattr(flow, failure.side) if isinstance(failure, Unreachable) else None
-        said = (str(failure), _code(failure), gone) if failure else (None, None, None)
+        said = (str(failure), code_of(failure), gone) if failure else (None, None, None)
         return Run(flow.connection, flow.object, flow.direction, status, dict(self.counts), calls, *self.window, *said)
 
     def traverse(self, opened: Pass, cursor: Cursor) -> None:
@@ -229,7 +172,7 @@ class _Work:
         self.window = (opened.since, opened.until)
         self.bounds = remembered(self.flow, cursor, canon.parse(opened.until), forced=opened.forced)
         due = [record for record in self.parked.values() if record.retry <= now]
-        with _side("source"):
+        with side("source"):
             asked = self.source.ask(opened, cursor, due)
             pages = self.world.ahead(self.source.pages(asked))
         left = {(record.read, record.record) for record in due}
@@ -251,7 +194,7 @@ class _Work:
         batch = Batch()
         for read, record in gone or ():
             self.tell(batch, Outcome(record, read, "skipped", "gone", "the record is gone from the source"))
-        with _side("source"):
+        with side("source"):
             joined = self.source.join(asked, self.fresh(asked, rows, cursor)) if rows else []
         self.carry(joined, batch)
         self.answering.answer(self.flow.asks, joined, batch.notes)
@@ -267,12 +210,12 @@ class _Work:
         for wave in waves(wanted, self.flow.match):
             if not self.world.allowed():
                 raise Paused("switched off while it ran; the rest follows when it is on again")
-            with _side("target"):
+            with side("target"):
                 outcomes = self.children.write(wave, self.writer.write(wave, batch), batch)
             for outcome in outcomes:
                 self.tell(batch, outcome)
         if asked.options and wanted:
-            with _side("target"):
+            with side("target"):
                 batch.notes += gone_values(self.writer.target, wanted)
         if self.world.dry:
             self.seen += [(version, cursor.open.id if cursor.open else -1) for version in batch.versions]
@@ -324,27 +267,8 @@ class _Work:
 
 def _each(pages: Iterator[Page]) -> Iterator[Page]:
     while True:
-        with _side("source"):
+        with side("source"):
             page = next(pages, None)
         if page is None:
             return
         yield page
-
-
-@contextmanager
-def _side(name: str) -> Iterator[None]:
-    """Remembers which of the two systems an error came from: its class alone does not know."""
-    try:
-        yield
-    except EndpointError as error:
-        error.__dict__.setdefault("side", name)
-        raise
-
-
-def _code(failure: Exception) -> str:
-    """The word of the log for what ended a run."""
-    if isinstance(failure, Paused):
-        return "paused"
-    if isinstance(failure, (Unauthorized, RateLimited, Drifted)) or not isinstance(failure, EndpointError):
-        return getattr(failure, "code", "failed")
-    return f"{failure.side}_unavailable"

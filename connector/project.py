@@ -22,12 +22,12 @@ from connector import engine, lint, plan, shape, spec
 from connector.answering import Known
 from connector.endpoints import connect as connect_system
 from connector.endpoints.files import opener
-from connector.engine import Run, World
 from connector.errors import SetupError, SpecError, Unavailable, Unreachable
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
 from connector.source import Source, read
 from connector.state import Store
 from connector.vault import Vault
+from connector.world import Run, World
 
 ALONE = timedelta(minutes=2)
 """How long one worker creates what a lookup has not found, before another one may."""

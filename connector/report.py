@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from connector import canon
-from connector.engine import STATUSES, Run
 from connector.model import Flow, Outcome
+from connector.world import STATUSES, Run
 
 Seen = tuple[Flow, Outcome]
 MARKS = {"created": "+", "updated": "~", "failed": "!", "blocked": "?", "skipped": "-", "unchanged": "="}

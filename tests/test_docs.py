@@ -31,6 +31,7 @@ from connector.sandbox import Org, serve
 from connector.sandbox.cli import sandbox
 from connector.sandbox.oauth.assertion import public_key
 from connector.state import Store
+from connector.world import World
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
@@ -289,7 +290,7 @@ def seen_on_the_way(folder: Path) -> dict[str, Any]:
             return to.write(changes)
 
         to = ends["hatch"]
-        world = engine.World(ends["i360"], Heard(to, write), store, Stopped())
+        world = World(ends["i360"], Heard(to, write), store, Stopped())
         seen["run"] = engine.run(replace(flow, record=record), world)
         store.close()
         for end in ends.values():

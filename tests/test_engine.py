@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from connector import canon, engine, plan, project, shape, spec
 from connector.endpoints.memory import Fault, Memory
-from connector.engine import World
 from connector.errors import LeaseLost, Unavailable
 from connector.model import Field, Page, Shape, Written
 from connector.sandbox import Org, fixtures, serve
 from connector.source import parse
 from connector.state import Batch, Cursor, Link, Store
+from connector.world import World
 
 START = datetime(2025, 3, 10, 15, tzinfo=UTC)
 MAPPING = """

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "connector"
 LEVELS = (
     {"errors", "model", "canon", "source", "spec"},
     {"values", "shape", "state", "vault", "endpoints"},
-    {"plan", "schedule", "lint", "pages", "agreeing", "matching", "answering", "writing", "below", "engine"},
+    {"plan", "schedule", "lint", "pages", "agreeing", "matching", "answering", "writing", "below", "world", "engine"},
     {"project", "examples", "report", "status", "reference", "demo", "auth", "linking", "upkeep", "cli"},
     {"__init__", "__main__"},
 )
@@ -28,7 +28,8 @@ BESIDE = {
     "writing": {"matching"},
     "answering": {"pages", "matching"},
     "below": {"pages", "matching", "answering", "writing"},
-    "engine": {"schedule", "pages", "matching", "answering", "writing", "below"},
+    "world": {"answering"},
+    "engine": {"schedule", "pages", "matching", "answering", "writing", "below", "world"},
     "examples": {"project"},
     "status": {"project"},
     "linking": {"project", "report"},
@@ -44,7 +45,7 @@ KEPT = {
     "sqlalchemy": {"state", "endpoints.sql", "examples.http"},
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},
-    "click": {"cli", "auth", "upkeep", "sandbox"},
+    "click": {"cli", "auth", "upkeep", "sandbox", "linking"},
     "cryptography": {"vault", "endpoints.salesforce.signin", "sandbox.oauth"},
     "jinja2": {"values"},
     "jmespath": {"values", "reference", "sandbox"},

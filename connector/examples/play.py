@@ -13,12 +13,12 @@ from typing import Any, Self
 
 from connector import canon, lint, plan, spec
 from connector.endpoints.memory import Fault, Memory
-from connector.engine import Run
 from connector.examples.suite import Suite, merged
 from connector.examples.watched import Clock, Killed, Made, Watched, WatchedRunner, WatchedStore
 from connector.model import Endpoint, Flow, Outcome, Row, Shape
 from connector.source import parse
 from connector.state import Cursor, Link, Stream
+from connector.world import Run
 
 Systems = Callable[["Play", list[Row], list[Row]], AbstractContextManager[tuple[Endpoint, Endpoint]]]
 """Makes (home, remote) that hold the given rows."""
