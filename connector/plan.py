@@ -233,7 +233,7 @@ def flow(mapping: spec.Mapping, connection: spec.Connection, shapes: Mapping[str
         write=str(rules.write),
         match=_match(rules.match, keys),
         record=record.evaluate,
-        columns=tuple(_columns(record, (), rules.read, shapes)),
+        columns=tuple(_columns(record, (), rules.read, shapes if way == "pull" else {})),  # they are of the remote side
         every=every(mapping, connection),
         traced=_maps_values(fields),
         digest=_digest(rules, way, chosen),
