@@ -58,6 +58,10 @@ def _page(defs: Any) -> Iterator[str]:
     yield from _section(defs, "### Read", "read", "watch")
     yield from _section(defs, "### Trigger", "trigger")
     yield from _section(defs, "### Match", "match", "key")
+    yield from _section(defs, "### Pair", "pair", "side", "pair_field")
+    yield from _section(defs, "### Children", "child")
+    yield from _section(defs, "### Lookup", "lookup")
+    yield from _section(defs, "### Setting", "setting", "system_name")
     yield _VALUES
     for form in defs["value"]["x-forms"]:
         yield from _section(defs, f"### `{form}`", f"form_{form}")
@@ -100,7 +104,7 @@ def _section(defs: Any, heading: str, *names: str) -> Iterator[str]:
                 f"`{_flow(rule['default'])}`" if "default" in rule else "",
                 "yes" * (key in required),
             )
-            for key, rule in node["properties"].items()
+            for key, rule in (node.get("properties") or node["then"]["properties"]).items()
         ]
         yield from _table(("key", "meaning", "default", "required"), rows)
 
