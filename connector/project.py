@@ -28,6 +28,7 @@ from connector.source import Source, read
 from connector.state import Store
 from connector.vault import Vault
 from connector.world import Run, World
+from connector.writing import other_way
 
 ALONE = timedelta(minutes=2)
 """How long one worker creates what a lookup has not found, before another one may."""
@@ -213,7 +214,7 @@ class Runner:
         runs = [self._closed(name) for name in named if objects is not None and not self.flows([name])]
         endpoints: dict[str, Any] = dict(self.endpoints)
         known: Known = {}
-        for flow in self.flows(objects) if flows is None else flows:
+        for flow in self._ordered(self.flows(objects) if flows is None else flows):
             self.begun(flow)
             world = World(
                 source=endpoints[flow.source],
@@ -233,6 +234,19 @@ class Runner:
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):
                 endpoints[gone] = Unreached(f"{done.error} (as for {flow.object}, not tried again)")
         return runs
+
+    def _ordered(self, flows: Iterable[Flow]) -> list[Flow]:
+        """As given, but of a pair the direction first that has creates which nobody knows to have been made."""
+        waiting = {
+            flow.object: self.store.intents(self.store.stream(self.project.name, flow.object).id)
+            for flow in flows
+            if flow.two_way
+        }
+        names = list(dict.fromkeys(flow.object for flow in flows))
+        return sorted(
+            flows,
+            key=lambda flow: (names.index(flow.object), bool(flow.two_way and other_way(flow, waiting[flow.object]))),
+        )
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:

@@ -87,6 +87,9 @@ class Writer:
     def _recover(self, decisions: list[Decision]) -> list[Decision]:
         """Creates that no key could find again: look for what a lost call has made, then journal what is to be made."""
         waiting = self.store.intents(self.lease.stream)
+        if self.flow.two_way and (theirs := other_way(self.flow, waiting)):
+            new = [_creates(decision) and decision.mapped.key not in waiting for decision in decisions]
+            decisions = [self._held_back(d, theirs) if is_new else d for d, is_new in zip(decisions, new, strict=True)]
         equal = {waiting[d.mapped.key].payload for d in decisions if _creates(d) and d.mapped.key in waiting}
         if lost := [one for one in waiting.values() if one.payload in equal]:
             self._settle(lost)
@@ -99,6 +102,12 @@ class Writer:
             payloads = [(row.key, json.dumps(row.values, sort_keys=True, default=str)) for row in creates]
             self.store.journal(self.lease, [Intent(key, payload, sent) for key, payload in payloads])
         return decisions
+
+    def _held_back(self, decision: Decision, theirs: Sequence[Intent]) -> Decision:
+        """What a call the other way may have made must not travel back as a record of its own."""
+        row = decision.mapped
+        said = f"{len(theirs)} created the other way were not answered: whether this is one of them is settled first"
+        return Decision(row, None, row.outcome("blocked", Unanswered.code, said))
 
     def _settle(self, lost: Sequence[Intent]) -> None:
         """Wait until a call whose sender was killed can no longer be applied unseen."""
@@ -132,6 +141,11 @@ class Writer:
         reason = "rejected" if isinstance(error, Rejected) else error.code
         named = ", ".join(getattr(error, "fields", ())) or None
         return row.outcome("failed", reason, str(error), target=decision.target, field=named)
+
+
+def other_way(flow: Flow, waiting: Mapping[str, Intent]) -> list[Intent]:
+    """Of a pair's intents those of its other direction."""
+    return [one for key, one in waiting.items() if json.loads(key)[0] != flow.direction]
 
 
 def waves(rows: Sequence[Mapped], match: Match) -> Iterator[list[Mapped]]:

@@ -170,13 +170,13 @@ def linked(play: Play, expected: list[Any]) -> Iterator[str]:
     got = [
         {"object": name, "home": link.home, "remote": link.remote, "active": link.active, "made": link.made}
         for name in sorted(objects)
-        for link in play.store.all_links(play.stream(name).id)
+        for link in play.store.all_links(play.store.stream("example", name).id)
     ]
     for want in expected:
         ends = {
             side: play.known(side, play.table(want["object"], side), placed(play, want[side]))
             for side in ("home", "remote")
-            if side in want
+            if side in want and want["object"] in play.project.mapping.objects
         }
         wanted = {**want, **ends}
         hit = next((link for link in got if all(link[key] == value for key, value in wanted.items())), None)

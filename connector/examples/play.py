@@ -98,7 +98,17 @@ class Play:
         self.watermarks = {name: self.stream(name).cursor.watermark for name in self.project.mapping.objects}
         for n, node in enumerate(self.given.get("links", ())):
             name = node["object"]
-            rules = self.project.mapping.objects[name]
+            rules = self.project.mapping.objects.get(name)
+            if rules is None:  # of a lookup: what its key would find
+                link = Link(
+                    json.dumps(["given", n]),
+                    str(node["home"]),
+                    str(node["remote"]),
+                    node.get("active", True),
+                    node.get("made", "auto"),
+                )
+                self.store.put_links(self.store.stream("example", name).id, [link], self.clock.now())
+                continue
             ends = {side: self.known(side, self.table(name, side), node[side]) for side in ("home", "remote")}
             source = "home" if rules.direction == "push" else "remote"
             key = json.dumps([ends[source]] if rules.match.by else ["given", n])
