@@ -245,9 +245,10 @@ class Target:
         """A change that is worth a call: values of dependent picklists that do not go together are refused before it."""
         target = None if change.id is None else str(change.id)
         shape = self.shape if self.flow.dependent else None
-        if (field := misfit(shape, {**(held or {}), **change.values}, change.values)) is not None:
+        becomes = {**(held or {}), **change.values}
+        if (field := misfit(shape, becomes, row.values, change.values)) is not None:
             controller = shape.fields[field].controller if shape else ""
-            said = f"{field} {change.values[field]!r} is not valid for this {controller}; nothing was written"
+            said = f"{field} {becomes[field]!r} is not valid for this {controller}; nothing was written"
             outcome = row.outcome("failed", "invalid_dependent_value", said, target=target, field=field)
             return Decision(row, None, outcome, target)
         return Decision(row, change, None, target, (), changed or {})
@@ -350,15 +351,17 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
     return changed
 
 
-def misfit(shape: Shape | None, row: Row, written: Row) -> str | None:
-    """The first dependent picklist in `written` whose value does not go with that of its controller in `row`."""
-    for name in written if shape else ():
+def misfit(shape: Shape | None, row: Row, mapped: Row, written: Row) -> str | None:
+    """The first dependent picklist in `mapped` that would not go with its controller in `row`, if one of the two is written."""
+    for name in mapped if shape else ():
         field = shape.fields.get(name) if shape else None
-        if shape is None or field is None or field.controller not in row or not written[name]:
+        if shape is None or field is None or field.controller not in row or not row.get(name):
+            continue
+        if name not in written and field.controller not in written:
             continue
         known = {option.value for option in field.options}
         fits = {option.value for option in valid(field, shape, row[field.controller]) or ()}
-        if any(value in known and value not in fits for value in str(written[name]).split(";")):
+        if any(value in known and value not in fits for value in str(row[name]).split(";")):
             return name
     return None
 
