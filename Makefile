@@ -26,4 +26,4 @@ $(VENV)/ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo demo-occ demo-intouch build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -122,23 +122,26 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("folder", default="demo", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--port", default=21600, type=PORT, show_default=True, help="Of the sandbox org; another one if it is taken."
-)
-def demo(folder: Path, port: int) -> None:
+@click.argument("words", nargs=-1, metavar="[STORY] [FOLDER]")
+@click.option("--port", default=21600, type=PORT, show_default=True, help="Of its server; another one if it is taken.")
+def demo(words: tuple[str, ...], port: int) -> None:
     """Make FOLDER and run the main job in it.
 
     A sandbox org with invented records, a mapping, a database, and what happens, step by step.
+
+    STORY: hatch (unless another is named), occ or intouch.
     """
     try:
-        from connector.demo import play  # noqa: PLC0415
+        from connector.demo import STORIES, play  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SpecError(
             f"{error.name} is missing: the demo needs the sandbox org, pip install 'connector[sandbox]'"
         ) from None
 
-    play(folder, port, click.echo)
+    story, *rest = words if words and words[0] in STORIES else ("hatch", *words)
+    if len(rest) > 1:
+        raise SpecError(f"there is no story {rest[0]!r}; there are {', '.join(STORIES)}")
+    play(story, Path(rest[0]) if rest else None, port, click.echo)
 
 
 @main.command()

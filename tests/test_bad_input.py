@@ -24,7 +24,7 @@ from click.testing import CliRunner
 
 from connector import canon, project
 from connector.cli import main
-from connector.demo import HOME, SYSTEMS
+from connector.demo.hatch import HOME, SYSTEMS
 from connector.sandbox import Org, fixtures, serve
 
 SHAPES = fixtures.shapes(fixtures.recorded_shapes())

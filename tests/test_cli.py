@@ -26,7 +26,7 @@ from click.testing import CliRunner, Result
 
 from connector import canon, spec
 from connector.cli import _Progress, main
-from connector.demo import HOME, SYSTEMS
+from connector.demo.hatch import HOME, SYSTEMS
 from connector.sandbox import Org, serve
 
 SHAPES = spec.shipped() / "shapes"

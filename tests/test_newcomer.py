@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -108,16 +109,14 @@ def test_the_demo_tells_its_story(told):
     assert '"Sold" -> "Demoed, Not Sold"' in on
 
 
-@pytest.fixture(scope="module")
-def again(installed, told) -> Iterator[tuple[Path, Mapping[str, str], list[str]]]:
-    """Its folder with the org started again as its last lines say; what they set; and what else they tell to type."""
-    empty, text = told
-    folder, commands = (
-        empty / "demo",
-        re.findall(r"^  (connector|export) (.+?)(?:   .*)?$", chapters(text)[-1], re.MULTILINE),
-    )
+@contextmanager
+def restarted(
+    folder: Path, text: str, environment: Mapping[str, str]
+) -> Iterator[tuple[Path, Mapping[str, str], list[str]]]:
+    """A demo's folder with the org started again as its last lines say; what they set; and what else they tell to type."""
+    commands = re.findall(r"^  (connector|export) (.+?)(?:   .*)?$", chapters(text)[-1], re.MULTILINE)
     assert commands[0][1].startswith("sandbox --file org.db")
-    environment = {**installed, "PYTHONUNBUFFERED": "1"}
+    environment = {**environment, "PYTHONUNBUFFERED": "1"}
     for word, rest in commands:
         if word == "export":
             environment |= dict(pair.split("=", 1) for pair in rest.split())
@@ -138,6 +137,13 @@ def again(installed, told) -> Iterator[tuple[Path, Mapping[str, str], list[str]]
         org.terminate()
         org.wait(10)
         org.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def again(installed, told) -> Iterator[tuple[Path, Mapping[str, str], list[str]]]:
+    empty, text = told
+    with restarted(empty / "demo", text, installed) as there:
+        yield there
 
 
 def test_an_earlier_demo_gives_way_and_what_is_none_stays(told, installed):
@@ -183,6 +189,76 @@ def test_a_run_accounts_for_every_record_and_the_one_after_it_writes_nothing(aga
         for count in counts:
             assert count.pop("read") == sum(count.values())
         assert sum(count["created"] + count["updated"] for count in counts) == written
+
+
+# ---- the other stories ------------------------------------------------------------------------------------
+
+
+def works(commands: list[str], folder: Path, environment: Mapping[str, str]) -> None:
+    for command in [*commands, "connector lint"]:
+        done = typed(command, folder, environment)
+        assert (command, done.returncode, done.stderr) == (command, 0, "")
+        assert done.stdout.strip()
+
+
+def test_the_story_of_one_click_contractor(installed, tmp_path):
+    done = typed("connector demo occ --port 0", tmp_path, installed)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, synced, linked, quiet, moved, pushed, refused, corrected = chapters(done.stdout)
+    assert {name: lines[0] for name, lines in counted(synced).items()} == {
+        "result": "4 created",
+        "opportunity_result": "5 created",
+        "job": "27 created",
+    }
+    assert re.search(r"^user +pull +partial +2 updated, 1 blocked", synced, re.MULTILINE)
+    assert "not_linked" in synced
+    assert re.search(r"^  Canceled +No Show; Canceled$", synced, re.MULTILINE)
+    assert counted(linked)["user"] == ["1 updated"]
+    assert counted(linked)["job"] == ["13 created, 27 unchanged"]
+    assert {line for lines in counted(quiet).values() for line in lines} == {"nothing changed"}
+    assert re.search(r'appointment.start_time  "[^"]+" -> "2027-01-12T15:00:00Z"', moved)
+    assert "Status=Ran  Status_Detail=Sold" in pushed
+    assert "Result=Sold  Result_Detail=Financed" in pushed
+    assert "! st2  stage  invalid_dependent_value" in refused
+    assert counted(corrected)["stage"] == ["1 updated"]
+    assert counted(corrected)["document"] == ["1 created"]
+    assert 'Status_Detail__c  null -> "No Show"' in corrected
+    assert "contract.pdf, 63 bytes" in corrected
+    with restarted(tmp_path / "demo-occ", done.stdout, installed) as (folder, environment, commands):
+        assert [command.split()[1] for command in commands] == ["preview", "link", "log", "status"]
+        works(commands, folder, environment)
+
+
+def test_the_story_of_intouch(installed, tmp_path):
+    done = typed("connector demo intouch --port 0", tmp_path, installed)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, first, second, out, back, both = chapters(done.stdout)
+    assert counted(first)["prospect"] == ["5 created"]
+    assert re.findall(r"^  (\w+) [^\n]* staff +(\S+) +lead source (.+)$", first, re.MULTILINE) == [
+        ("Imani", "71", "WEB SITE"),
+        ("Lars", "71", "Radio"),
+        ("Mina", "-", "Radio"),
+        ("Noor", "-", "-"),
+        ("Otis", "-", "WEB SITE"),
+    ]
+    assert "ambiguous_lookup" in first
+    assert "'Radio', so it was created" in first
+    assert counted(second)["prospect"] == ["nothing changed"]
+    assert re.search(r"^prospect +push +partial +1 failed", out, re.MULTILINE)
+    assert "source_unavailable" in out
+    assert counted(back)["prospect"] == ["1 created"]
+    assert counted(both)["prospect"] == ["1 created, 1 updated, 5 unchanged", "2 unchanged"]
+    assert 'phone  "(555) 0102" -> "(555) 0199"' in both
+    commands = re.findall(r"^  (connector .+?)(?:   .*)?$", both, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["status", "log", "link", "lint"]
+    works(commands, tmp_path / "demo-intouch", installed)
+
+
+def test_a_story_that_there_is_not_is_said(installed, tmp_path):
+    done = typed("connector demo ooc here", tmp_path, installed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no story 'ooc'; there are hatch, occ, intouch" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # ---- a clone ---------------------------------------------------------------------------------------------

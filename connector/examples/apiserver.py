@@ -194,10 +194,11 @@ class System:
         )
         held = next((row for row in self.rows(route.object) if str(row["id"]) == known), {})
         fault = self._fault(route.object, "read" if reads else "write", held | sent)
-        if fault in ("timeout", "unavailable"):
-            return Answer(0) if fault == "timeout" else self._no(503, "not now")
-        if isinstance(fault, int):
-            return self._no(fault, f"{route.object} is refused")
+        if fault == "timeout":
+            return Answer(0)
+        if fault == "unavailable" or isinstance(fault, int):
+            status = fault if isinstance(fault, int) else 503
+            return self._no(status, "not now" if status >= 500 else f"{route.object} is refused")
         made = self._listed(route, values) if reads else self._wrote(route, known, sent)
         return Answer(0) if fault == "lost_reply" else made
 

@@ -1,4 +1,4 @@
-"""`connector demo`: the main job in a folder of its own, told step by step. Everything in it is invented.
+"""The first story, as the README tells it: improveit360 and Hatch, a pull of joined records and two pushes.
 
 A sandbox org on loopback, `i360_classic` into a SQLite file, a second run that changes nothing, one edit and its one
 update, a note that travels back, and a direction that is switched off and on again.
@@ -6,27 +6,18 @@ update, a note that travels back, and a direction that is switched off and on ag
 
 from __future__ import annotations
 
-import os
 import random
-import shlex
-import shutil
-import socket
-import sqlite3
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from connector import canon, project, report, source, spec
-from connector.errors import SetupError
-from connector.model import Flow, Outcome, Row
+from connector import canon, report, source
+from connector.demo import stage
+from connector.demo.stage import Say, Stage
+from connector.model import Row
 from connector.sandbox import Org, serve
-from connector.state import Store
 
-MARK = ".connector-demo"
 SYSTEMS = """\
 systems:
   hatch: {{adapter: sql, url: "sqlite:///hatch.db", create_tables: true}}
@@ -51,44 +42,24 @@ HOME = """
 CREATE TABLE contact_note (id TEXT PRIMARY KEY, external_contact_id TEXT, text TEXT, updated_at TEXT);
 CREATE TABLE task (id TEXT PRIMARY KEY, external_contact_id TEXT, title TEXT, due TEXT, updated_at TEXT);
 """
-Say = Callable[[str], None]
 
 
-def play(folder: Path, port: int, say: Say) -> None:
-    """Make the folder anew and tell the story. Raises SetupError for a folder that is not a demo's."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARK).exists():
-            raise SetupError(f"{folder} is there and is not a demo; name another folder: connector demo FOLDER")
-        say(f"An earlier demo is in {folder}/; it is removed, and everything starts anew.\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "connections").mkdir(parents=True)
-    (folder / MARK).touch()
-    (folder / "schema.json").write_text(report.as_json(spec.grammar()), encoding="utf-8")
-    names = [file.stem for file in sorted((spec.shipped() / "shapes").glob("*.json"))]
-    org = Org(shapes=[_describe(name) for name in names], path=folder / "org.db")
-    org.load(rows(datetime.now(UTC)))
-    with sqlite3.connect(folder / "hatch.db") as home:
+def tell(folder: Path, port: int, say: Say) -> None:
+    org = stage.org(folder, rows(datetime.now(UTC)))
+    with stage.opened(folder / "hatch.db") as home:
         home.executescript(HOME)
-    home.close()
-    with serve(org, port=_free(port)) as url:
-        (folder / "connections" / "demo.yaml").write_text((CONNECTION + SYSTEMS).format(url=url), encoding="utf-8")
-        with _environment({"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}):
-            _Story(folder, org, url, say).tell()
+    with serve(org, port=stage.free(port)) as url:
+        file = folder / "connections" / "demo.yaml"
+        file.write_text((CONNECTION + SYSTEMS).format(url=url), encoding="utf-8")
+        with stage.environment({"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}):
+            _Story(file, org, url, say).tell()
     org.close()
 
 
-def _describe(name: str) -> Any:
-    import json  # noqa: PLC0415
-
-    return json.loads((spec.shipped() / "shapes" / f"{name}.json").read_text("utf-8"))
-
-
-class _Story:
-    def __init__(self, folder: Path, org: Org, url: str, say: Say) -> None:
-        self.folder, self.org, self.url, self.say = folder, org, url, say
-        self.file = folder / "connections" / "demo.yaml"
-        self.seen: list[tuple[Flow, Outcome]] = []
-        self.chapter = 0
+class _Story(Stage):
+    def __init__(self, file: Path, org: Org, url: str, say: Say) -> None:
+        super().__init__(file, say)
+        self.org, self.url = org, url
 
     def tell(self) -> None:
         say = self.say
@@ -98,45 +69,34 @@ class _Story:
         )
         say(f"Sandbox org on {self.url}: {there.replace('activitys', 'activities')} (invented).")
         self.head("The first run: improveit360 -> Hatch", "connector run demo")
-        self.run()
+        self.act()
         combined = Counter(outcome.label for flow, outcome in self.seen if flow.object == "opportunity")
         say("opportunities created, by what was joined into one:")
         say(report.table([[f"  {label}", f"{count:>4}"] for label, count in sorted(combined.items())]))
         self.one()
         self.synced = {outcome.record for _, outcome in self.seen if outcome.label == "Appointment + Prospect"}
         self.head("A second run: nothing has changed", "connector run demo")
-        self.run()
+        self.act()
         appointment = self.edit()
-        self.run()
+        self.act()
         self.note(appointment)
-        self.run()
+        self.act()
         self.switch(appointment)
-        self.next()
-
-    def head(self, title: str, command: str) -> None:
-        self.chapter += 1
-        self.say(f"\n{self.chapter}. {title}\n$ {command}")
-
-    def run(self) -> None:
-        loaded = project.load(self.file)
-        store = Store(f"sqlite:///{self.folder.resolve() / '.connector' / 'state.db'}")
-        clock = project.SystemClock()
-        endpoints = project.connect(loaded, store, clock)
-        self.seen = []
-        told = lambda flow, outcome: self.seen.append((flow, outcome))  # noqa: E731
-        runner = project.Runner(loaded, endpoints, store, clock, project.worker(), ahead=project.prefetch, told=told)
-        done = runner.run()
-        self.say(report.runs(done, self.seen))
-        for endpoint in endpoints.values():
-            endpoint.close()
-        store.close()
+        self.next(
+            f"connector sandbox --file org.db --port {self.url.rpartition(':')[2]}",
+            "export I360_CLIENT_ID=sandbox I360_CLIENT_SECRET=sandbox",
+            "connector preview demo        what a run would write",
+            "connector status demo         what runs which way, and when",
+            "connector log demo            what happened to each record",
+            "connector lint                check connections/demo.yaml after an edit",
+            terminals=" (two terminals)",
+        )
 
     def one(self) -> None:
-        with sqlite3.connect(self.folder / "hatch.db") as home:
+        with stage.opened(self.folder / "hatch.db") as home:
             names = ("external_id", "first_name", "last_name", "email", "phone", "status", "external_created_at")
             asked = f"SELECT {', '.join(names)} FROM opportunity WHERE details_appointment IS NOT NULL AND status IS NOT NULL LIMIT 1"
             row = home.execute(asked).fetchone()
-        home.close()
         self.say(
             "one of them in hatch.db:  " + "  ".join(f"{name}={value}" for name, value in zip(names, row, strict=True))
         )
@@ -155,10 +115,9 @@ class _Story:
     def note(self, appointment: Row) -> None:
         self.head("A note and a task made in Hatch travel back to the prospect", "connector run demo")
         now, contact = canon.text(datetime.now(UTC)), appointment["i360__Prospect__c"]
-        with sqlite3.connect(self.folder / "hatch.db") as home:
+        with stage.opened(self.folder / "hatch.db") as home:
             home.execute("INSERT INTO contact_note VALUES ('n1', ?, 'Called back, wants Tuesday', ?)", (contact, now))
             home.execute("INSERT INTO task VALUES ('t1', ?, 'Send brochure', '2027-01-12', ?)", (contact, now))
-        home.close()
 
     def switch(self, appointment: Row) -> None:
         self.head(
@@ -172,23 +131,7 @@ class _Story:
             line = read.span(at).line
             self.file.write_text(source.spliced(read, at, direction), encoding="utf-8")
             self.say(f"connections/demo.yaml:{line}: {source.read(self.file).line(line).strip()}")
-            self.run()
-
-    def next(self) -> None:
-        own = Path(sys.executable).with_name("activate")
-        hidden = own.is_file() and not shutil.which("connector")
-        activate = f"  source {shlex.quote(os.path.relpath(own, self.folder))}\n" if hidden else ""
-        self.say(
-            f"""
-Next, in {self.folder}/ (two terminals):
-{activate}\
-  connector sandbox --file org.db --port {self.url.rpartition(":")[2]}
-  export I360_CLIENT_ID=sandbox I360_CLIENT_SECRET=sandbox
-  connector preview demo        what a run would write
-  connector status demo         what runs which way, and when
-  connector log demo            what happened to each record
-  connector lint                check connections/demo.yaml after an edit"""
-        )
+            self.act()
 
 
 # ---- invented data ------------------------------------------------------------------------------------------
@@ -239,7 +182,7 @@ def rows(now: datetime, seed: int = 7) -> Iterator[Row]:
         )
     for n in range(120):
         one = prospects[pick.randrange(200)] if n % 8 else None
-        project_ = _id("a03J", n)
+        project_ = stage.id_of("a03J", n)
         made = far()
         yield {
             "object": "i360__Project__c",
@@ -253,7 +196,7 @@ def rows(now: datetime, seed: int = 7) -> Iterator[Row]:
         for k in range((n * 7) % 5 if n % 3 else 0):
             yield {
                 "object": "i360__Production_Activity__c",
-                "Id": _id("a04X", n * 5 + k),
+                "Id": stage.id_of("a04X", n * 5 + k),
                 "Name": SUBJECTS[k],
                 "i360__Project__c": project_,
                 "CreatedDate": made,
@@ -270,7 +213,7 @@ def _prospect(n: int, pick: random.Random, made: str, changed: str) -> Row:
     )
     return {
         "object": "i360__Prospect__c",
-        "Id": _id("a01P", n),
+        "Id": stage.id_of("a01P", n),
         "CreatedDate": made,
         "LastModifiedDate": max(made, changed),
         "i360__Primary_First_Name__c": first if n % 13 else None,
@@ -285,7 +228,7 @@ def _prospect(n: int, pick: random.Random, made: str, changed: str) -> Row:
 def _appointment(n: int, pick: random.Random, prospect: Row | None, made: str, changed: str) -> Row:
     return {
         "object": "i360__Appointment__c",
-        "Id": _id("a02A", n),
+        "Id": stage.id_of("a02A", n),
         "CreatedDate": made,
         "LastModifiedDate": max(made, changed),
         "i360__Prospect__c": prospect["Id"] if prospect else None,
@@ -297,34 +240,3 @@ def _appointment(n: int, pick: random.Random, prospect: Row | None, made: str, c
         "i360__Start_Time__c": "10:00 AM",
         "i360__Comments__c": pick.choice((None, "Gate code 42", 'Said "maybe"; call again')),
     }
-
-
-def _id(prefix: str, n: int) -> str:
-    return str(canon.id18(f"{prefix}{n + 1:011d}"))
-
-
-# ---- around it ----------------------------------------------------------------------------------------------
-
-
-def _free(port: int) -> int:
-    """The port that was asked for, or any other when it is taken."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return 0
-    return port
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-__all__ = ["play", "rows"]
