@@ -30,10 +30,17 @@ class Found:
     asked: set[Any] = field(default_factory=set)
     listed: bool = False
     failed: Answer | None = None
+    mark: Any = None
+    """When anybody had last created for this lookup, before it was looked."""
 
 
 Known = MutableMapping[str, Found]
 """By lookup: shared by all flows of one run."""
+
+
+def lock(name: str) -> str:
+    """The stream whose lease says who creates for a lookup, and whose slot when that was last done."""
+    return f"lookup {name}"
 
 
 class Answering:
@@ -46,7 +53,7 @@ class Answering:
         target: Endpoint,
         store: Store,
         known: Known,
-        alone: Callable[[str], AbstractContextManager[bool]],
+        alone: Callable[[str], AbstractContextManager[Any]],
         *,
         dry: bool,
     ) -> None:
@@ -138,6 +145,7 @@ class Answering:
             return
         if not new or (found.listed and not where):
             return
+        found.mark = self.store.stream(self.flow.connection, lock(lookup.name)).slot
         name = self.target.keys(lookup.object).id
         rows: dict[Any, list[tuple[Any, str]]] = {}
         for page in self.target.read([Query(lookup.object, (name, lookup.key), where=where, stamped=False)]):
@@ -183,11 +191,13 @@ class Answering:
         return Answer(None, "warning", code, f"{said}; written without")
 
     def _created(self, lookup: Lookup, found: Found, absent: Mapping[Any, Any]) -> dict[Any, Answer]:
-        """Each key once, however it is spelled. Another worker that is about to create the same is waited for."""
+        """Each key once, however it is spelled. Another worker that is about to create the same is waited for, and when
+        one has created anything since we looked, we look again.
+        """
         if self.dry:
             return {key: Answer("(new)", "info", "lookup_failed", f"{key!r} would be created") for key in absent}
-        with self.alone(lookup.name) as waited:
-            if waited:  # another one may have made it while we waited
+        with self.alone(lookup.name) as mark:
+            if mark != found.mark:
                 self._again(lookup, found, absent)
                 absent = {key: spelled for key, spelled in absent.items() if not found.rows.get(key)}
             changes = [Change("create", lookup.object, {lookup.key: spelled}) for spelled in absent.values()]

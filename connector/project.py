@@ -19,7 +19,7 @@ from time import sleep
 from typing import Any, NoReturn
 
 from connector import engine, lint, plan, shape, spec
-from connector.answering import Known
+from connector.answering import Known, lock
 from connector.endpoints import connect as connect_system
 from connector.endpoints.files import opener
 from connector.errors import SetupError, SpecError, Unavailable, Unreachable
@@ -249,18 +249,20 @@ class Runner:
         )
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[bool]:
-        """While a lookup creates what it has not found: whether another worker had to be waited for."""
-        stream, waited = self.store.stream(self.project.name, f"lookup {name}"), 0.0
+    def alone(self, name: str) -> Iterator[datetime | None]:
+        """While a lookup creates what it has not found; gives when that was last done, by whatever worker."""
+        stream, waited = self.store.stream(self.project.name, lock(name)), 0.0
         while (lease := self.store.hold(stream, self.owner, self.clock.now(), ALONE, self.alive)) is None:
             if waited >= ALONE.total_seconds():
                 raise Unavailable(f"another worker creates what the lookup {name} has not found, and does not end")
             self.clock.sleep(0.5)
             waited += 0.5
+        mark = self.store.stream(self.project.name, lock(name)).slot
         try:
-            yield bool(waited)
+            yield mark
         finally:
-            self.store.release(lease)
+            now = self.clock.now()
+            self.store.release(lease, max(now, mark + timedelta(milliseconds=1)) if mark else now)
 
     def _closed(self, name: str) -> Run:
         decided = plan.directions(self.project.mapping, self.project.connection, name).decided

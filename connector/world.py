@@ -33,7 +33,7 @@ class World:
     known: Known = field(default_factory=dict)
     dry: bool = False
     files: Callable[[Any], Any] = lambda address: address
-    alone: Callable[[str], AbstractContextManager[bool]] = lambda _name: nullcontext(False)
+    alone: Callable[[str], AbstractContextManager[Any]] = lambda _name: nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

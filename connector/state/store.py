@@ -91,9 +91,9 @@ class Store(Database):
             self._set(tx, lease, owner=owner, token=lease.token, lease_until=millis(now + ttl))
         return lease
 
-    def release(self, lease: Lease) -> None:
-        """Given back; nothing happens when another one has taken it over."""
-        freed = {"token": None, "owner": None, "lease_until": None}
+    def release(self, lease: Lease, slot: datetime) -> None:
+        """Given back, with when that was; nothing happens when another one has taken it over."""
+        freed = {"token": None, "owner": None, "lease_until": None, "slot_at": millis(slot)}
         with self.writing() as tx:
             held = (stream.c.id == lease.stream) & (stream.c.token == lease.token)
             tx.execute(sa.update(stream).where(held).values(**freed))
