@@ -103,10 +103,10 @@ class _Work:
         world = self.world
         return Answering(flow, world.source, world.target, world.store, world.known, world.alone, dry=world.dry)
 
-    def linked(self, name: str) -> tuple[str, ...]:
+    def linked(self, name: str, active: bool) -> tuple[str, ...]:
         stream = self.world.store.stream(self.flow.connection, name)
         links = self.world.store.all_links(stream.id)
-        return tuple(dict.fromkeys(getattr(link, self.writer.source_side) for link in links if link.active))
+        return tuple(dict.fromkeys(getattr(link, self.writer.source_side) for link in links if link.active or not active))
 
     def attempt(self, act: Callable[[_Work], None]) -> Exception | None:
         try:

@@ -317,8 +317,8 @@ class Read:
     where: tuple[Where, ...]
     order: tuple[str, ...]
     watch: Watch | None
-    linked: Mapping[str, str] = field(default_factory=dict)
-    """Field -> object: only rows whose field holds the source's id of an active link of that object."""
+    linked: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+    """Field -> (object, active): only rows whose field holds the source's id of a link, or active link, of that object."""
     picklist: str | None = None
     """The rows are the values of this field of `object`."""
     valid_for: Callable[[Row], Any] | None = None

@@ -110,8 +110,8 @@ class NotDependent(Drifted):
 class Source:
     """One flow's reads against one endpoint."""
 
-    def __init__(self, flow: Flow, endpoint: Endpoint, linked: Callable[[str], tuple[str, ...]]) -> None:
-        """`linked`: the source's ids of all active links of an object."""
+    def __init__(self, flow: Flow, endpoint: Endpoint, linked: Callable[[str, bool], tuple[str, ...]]) -> None:
+        """`linked`: the source's ids of all links of an object, or of the active ones alone."""
         self.flow, self.endpoint, self.linked = flow, endpoint, linked
         self.changed = {trigger.changed for trigger in flow.triggers}
         self.identities: dict[str, Callable[[Row], Identity]] = {}
@@ -125,7 +125,7 @@ class Source:
             object=read.object,
             paths=paths,
             whole=read.whole,
-            where=(*read.where, *(Where(name, self.linked(of)) for name, of in read.linked.items()), *where),
+            where=(*read.where, *(Where(name, self.linked(*of)) for name, of in read.linked.items()), *where),
             order=read.order,
             stamped=stamped,
             children=self._children(read),

@@ -370,7 +370,11 @@ def _read(name: str, rule: spec.Read, uses: list[Use], rules: spec.Object, conne
         ),
         order=rule.order,
         watch=_watch(rule.watch, connection) if rule.watch and connection else None,
-        linked={field: value["linked"] for field, value in rule.where.items() if isinstance(value, dict)},
+        linked={
+            field: (value["linked"], value.get("active", False))
+            for field, value in rule.where.items()
+            if isinstance(value, dict)
+        },
         picklist=picklist or None,
         valid_for=_getter(valid_for) if valid_for else None,
     )

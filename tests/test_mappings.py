@@ -88,7 +88,7 @@ def entries(text: str) -> Iterator[tuple[int, int]]:
 def variants(text: str) -> Iterator[tuple[str, str]]:
     """(what is taken out, the text without it), of everything below `objects:` and of the schedule."""
     lines = text.splitlines(keepends=True)
-    first = next(n for n, line in enumerate(lines) if line.startswith("objects:")) + 1
+    first = next(n for n, line in enumerate(lines) if line.startswith(("settings:", "sync:", "lookups:", "objects:")))
     begin = sum(map(len, lines[:first]))
     scheduled = next((n for n, line in enumerate(lines) if line.startswith("schedule:")), None)
     for n, end in [*blocks(text, first), *([(scheduled, scheduled + 1)] if scheduled is not None else [])]:

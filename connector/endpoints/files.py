@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, BinaryIO
@@ -24,6 +24,12 @@ _HELD = 8 << 20
 def opener(origins: Sequence[str] = ()) -> Callable[[Any], Any]:
     """What makes a File of an address; null stays null. What is wrong with it is Rejected when it is opened."""
     return lambda address: None if address in (None, "") else file(str(address), tuple(origins))
+
+
+def encoded(file: File) -> str:
+    """The bytes of a file as base64, as JSON carries them. Raises Rejected when there are none."""
+    with file.open() as opened:
+        return b64encode(opened.read()).decode()
 
 
 def file(address: str, origins: tuple[str, ...]) -> File:

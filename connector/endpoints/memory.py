@@ -14,6 +14,7 @@ from threading import RLock
 from typing import Any
 
 from connector import canon
+from connector.endpoints.files import encoded
 from connector.endpoints.forms import FORMS, MADE, STAMPS, inside, list_below, sortable
 from connector.errors import (
     Drifted,
@@ -25,7 +26,7 @@ from connector.errors import (
     Unauthorized,
     Unavailable,
 )
-from connector.model import Change, Clock, Column, Field, Keys, Page, Query, Row, Shape, Window, Written
+from connector.model import Change, Clock, Column, Field, File, Keys, Page, Query, Row, Shape, Window, Written
 
 Path = tuple[str, ...]
 DATES = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
@@ -209,7 +210,11 @@ class Memory:
         object_, table, name = change.object, self._tables[change.object], f"{self.name}: {change.object}"
         if isinstance(answer, int):
             return Written(change.id, Rejected(f"{name} answered {answer}", reason=str(answer)))
-        values, creates = self.canonical(object_, deepcopy(change.values)), change.verb == "create"
+        try:
+            given = {key: encoded(each) if isinstance(each, File) else each for key, each in change.values.items()}
+        except Rejected as refused:
+            return Written(change.id, refused)
+        values, creates = self.canonical(object_, deepcopy(given)), change.verb == "create"
         known = self._id((values.get(self.id) or self._next(object_)) if creates else change.id)
         if creates and known in table:
             return Written(None, Rejected(f"{name} {known} is there already", "DUPLICATE_VALUE", (self.id,)))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from connector import canon
-from connector.model import Branch, Why
+from connector.endpoints.files import encoded
+from connector.model import Branch, File, Why
 from connector.source import At, Source, lookup
 
 
@@ -79,6 +80,8 @@ def _items(listed: list[Any]) -> str:
 
 
 def _comparable(value: Any) -> Any:
+    if isinstance(value, File):
+        return encoded(value)
     return canon.instant(value) or canon.id18(value) if isinstance(value, str) else value
 
 
