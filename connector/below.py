@@ -35,7 +35,8 @@ class Children:
     ) -> None:
         self.target = target
         self.parts = [
-            (each, Source(each.flow, source, lambda _of, _active: ()), writer(each.flow), answering(each.flow)) for each in below
+            (each, Source(each.flow, source, lambda _of, _active: ()), writer(each.flow), answering(each.flow))
+            for each in below
         ]
 
     def write(self, wave: Sequence[Mapped], outcomes: Sequence[Outcome], batch: Batch) -> list[Outcome]:

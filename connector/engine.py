@@ -106,7 +106,9 @@ class _Work:
     def linked(self, name: str, active: bool) -> tuple[str, ...]:
         stream = self.world.store.stream(self.flow.connection, name)
         links = self.world.store.all_links(stream.id)
-        return tuple(dict.fromkeys(getattr(link, self.writer.source_side) for link in links if link.active or not active))
+        return tuple(
+            dict.fromkeys(getattr(link, self.writer.source_side) for link in links if link.active or not active)
+        )
 
     def attempt(self, act: Callable[[_Work], None]) -> Exception | None:
         try:

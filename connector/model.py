@@ -282,6 +282,8 @@ class Ask:
     name: str
     field: str
     of: Callable[[Row], Any]
+    at: tuple[str | int, ...] = ()
+    """Where the mapping says so."""
 
 
 @dataclass(frozen=True, slots=True)

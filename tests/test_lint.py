@@ -448,6 +448,17 @@ def places(tree: object, at: source.At = ()) -> list[source.At]:
     return found
 
 
+SPARE = [
+    {"link": "parent"},
+    {"lookup": "staff", "by": "stage.id"},
+    {"file": "stage.id"},
+    {"linked": "user"},
+    {"home": "a"},
+]
+KEYS = ["watch", "many", "fields", "keys", "template", "each", "required", "pair", "like", "children", "picklist", "as"]
+KEYS += ["valid_for", "lookup", "file", "by", "values", "only", "remote", "enabled", "linked", "furthest", "default"]
+
+
 def mutated(tree: object, dice: random.Random, times: int) -> object:
     """The tree with keys renamed or deleted and scalars replaced, here and there."""
     tree = copy.deepcopy(tree)
@@ -468,17 +479,38 @@ def mutated(tree: object, dice: random.Random, times: int) -> object:
         "15m",
         "all",
         "Id",
+        "parent",
+        "parent.description",
+        "settings.staff_owner",
+        "settings.partner_calls.staff",
+        "Lead.Status",
+        "result",
+        "job",
     ]
     for _ in range(times):
         at = dice.choice(places(tree))
         holder = source.lookup(tree, at[:-1])
         value = dice.choice(
-            [*words, 0, 7, 1.5, True, None, [], {}, ["prospect"], {"path": "prospect.Id"}, {"value": 1}, holder[at[-1]]]
+            [
+                *words,
+                0,
+                7,
+                1.5,
+                True,
+                None,
+                [],
+                {},
+                ["prospect"],
+                {"path": "prospect.Id"},
+                {"value": 1},
+                *SPARE,
+                holder[at[-1]],
+            ]
         )
         match dice.randrange(4):
             case 0 if isinstance(holder, dict):
                 value = holder.pop(at[-1])
-                holder[dice.choice([*words, "watch", "many", "fields", "keys", "template", "each", "required"])] = value
+                holder[dice.choice([*words, *KEYS])] = value
             case 1:
                 del holder[at[-1]]
             case _:
@@ -490,7 +522,15 @@ NO_CONNECTION = spec.Connection("test", "", True, None, None, {}, {}, {})
 
 
 @pytest.mark.parametrize(
-    "name", ["mappings/i360_classic.yaml", "tests/lint/two_ways.yaml", "tests/lint/ok/unused_read.yaml"]
+    "name",
+    [
+        "mappings/i360_classic.yaml",
+        "mappings/i360_lightning.yaml",
+        "mappings/staff_leadsource.yaml",
+        "tests/lint/two_ways.yaml",
+        "tests/lint/ok/unused_read.yaml",
+        "tests/lint/ok/not_invertible.yaml",
+    ],
 )
 def test_whatever_is_done_to_a_mapping_lint_says_so_or_it_compiles(name: str) -> None:
     tree = source.read(ROOT / name).tree
@@ -505,11 +545,13 @@ def test_whatever_is_done_to_a_mapping_lint_says_so_or_it_compiles(name: str) ->
             continue
         accepted += 1
         mapping = spec.mapping(read.tree)
-        for key, thing in read.tree["objects"].items():
-            faults: list[object] = []
-            compile_record(thing["fields"], ("objects", key, "fields"), faults)
-            assert faults == []
-            plan.flow(mapping, NO_CONNECTION, SHAPES, key, plan.one_way(mapping, key))
+        for key, rules in mapping.objects.items():
+            for way in ("pull", "push") if rules.pair else (plan.one_way(mapping, key),):
+                faults: list[object] = []
+                compile_record(plan.rules_of(mapping, key, way).fields, ("objects", key, "fields"), faults)
+                assert faults == []
+                plan.flow(mapping, NO_CONNECTION, SHAPES, key, way)
+        list(plan.lacking(mapping, NO_CONNECTION))
     assert accepted > 5
 
 

@@ -23,6 +23,8 @@ from connector.examples import Suite, WatchedStore
 from connector.lint import check_source
 from connector.source import parse
 
+RULES = ("settings:", "sync:", "lookups:", "objects:")
+"""The keys under which a mapping says what holds."""
 WORD = re.compile(r"\w{3,}")
 FILES = sorted((Path(__file__).parent.parent / "mappings" / "tests").glob("*.yaml"))
 
@@ -86,9 +88,9 @@ def entries(text: str) -> Iterator[tuple[int, int]]:
 
 
 def variants(text: str) -> Iterator[tuple[str, str]]:
-    """(what is taken out, the text without it), of everything below `objects:` and of the schedule."""
+    """(what is taken out, the text without it), of the schedule and of everything below `settings:` or what follows."""
     lines = text.splitlines(keepends=True)
-    first = next(n for n, line in enumerate(lines) if line.startswith(("settings:", "sync:", "lookups:", "objects:")))
+    first = next(n for n, line in enumerate(lines) if line.startswith(RULES))
     begin = sum(map(len, lines[:first]))
     scheduled = next((n for n, line in enumerate(lines) if line.startswith("schedule:")), None)
     for n, end in [*blocks(text, first), *([(scheduled, scheduled + 1)] if scheduled is not None else [])]:
@@ -100,17 +102,20 @@ def variants(text: str) -> Iterator[tuple[str, str]]:
             yield f"line {number}, entry {taken}", text[:start] + text[end:]
 
 
-def test_no_line_can_be_deleted(suite: Suite) -> None:
-    text = suite.mapping_source.text
+def test_no_line_can_be_deleted(suite: Suite, tmp_path: Path) -> None:
+    """The changed mapping lies in a folder of its own, where the step `lint` finds it."""
+    text, place = suite.mapping_source.text, tmp_path / Path(suite.mapping_source.name).name
+    (tmp_path / "shapes").symlink_to(FILES[0].parent.parent / "shapes")
     listed = [one for one in suite.tree["examples"] if "crash" not in one.get("steps", ()) and "value" not in one]
     words = {one["id"]: set(WORD.findall(str(one))) for one in listed}
     rare = Counter(word for each in words.values() for word in each)
     free = []
     with closing(WatchedStore()) as store:
         for what, left in variants(text):
-            changed = parse(left, suite.mapping_source.name)
+            changed = parse(left, str(place))
             if any(finding.level == "error" for finding in check_source(changed, shapes=suite.shapes)):
                 continue
+            place.write_text(left, "utf-8")
             without = replace(suite, mapping_source=changed)
             taken = set(WORD.findall(what))
             # Likely ones first: those that speak of what is taken out, then those that have failed before.
@@ -134,6 +139,7 @@ def fails(suite: Suite, example: Any, store: WatchedStore) -> bool:
 def test_deletions_find_every_line_and_entry() -> None:
     text = "schedule: {every: 15m}\nobjects:\n  # said\n\n  a:\n    b: [c, {d: e}]\n    f: g\n"
     assert [what for what, _ in variants(text)] == [
+        "line 2: objects:",
         "line 5: a:",
         "line 6: b: [c, {d: e}]",
         "line 7: f: g",

@@ -199,10 +199,9 @@ class Play:
 
     def lint(self, _what: object) -> None:
         """The connection as it is now, and the mapping."""
-        named = self.project.mapping.mapping
-        text = json.dumps({"connection": "example", "mapping": named, **self.settings, "systems": {}})
-        folder = Path(self.suite.mapping_source.name).parent
-        found = lint.check_source(parse(text, "example.yaml"), shapes=self.suite.shapes, folder=folder)
+        file = Path(self.suite.mapping_source.name)
+        text = json.dumps({"connection": "example", "mapping": file.name, **self.settings, "systems": {}})
+        found = lint.check_source(parse(text, "example.yaml"), shapes=self.suite.shapes, folder=file.parent)
         found += lint.check_source(self.suite.mapping_source, shapes=self.suite.shapes)
         missing = {"missing_system", "wrong_file_name", "mapping_not_found"}
         self.findings = [finding for finding in found if finding.code not in missing]

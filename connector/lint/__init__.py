@@ -27,7 +27,7 @@ __all__ = ["CODES", "LEVELS", "RULES", "Finding", "check", "check_source", "comb
 RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     "mapping": (
         *(connection.file_name, connection.names, connection.schedule, mapping.systems, mapping.likes, mapping.words),
-        fields.objects,
+        *(mapping.settings, mapping.windows, mapping.pairs, fields.objects),
     ),
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
@@ -41,7 +41,7 @@ RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     ),
 }
 OF_AN_OBJECT: tuple[Callable[[File, Object], Findings], ...] = (
-    *(connection.reads, mapping.direction, mapping.triggers, mapping.roots, mapping.idle, mapping.keys),
+    *(connection.reads, mapping.direction, mapping.triggers, mapping.roots, mapping.idle, mapping.keys, mapping.asks),
     *(fields.expressions, fields.paths, fields.selection, fields.picklists, fields.options, fields.targets),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 from connector import plan, spec
 from connector.lint.file import File, Findings, Object, named, part, places
 from connector.lint.findings import instead
+from connector.lint.mapping import chosen
 from connector.source import At
 from connector.values import Problem, compile_value
 
@@ -107,14 +108,12 @@ def _chosen(file: File, at: At, given: object, rules: dict[str, Any]) -> Finding
         elif "choose" not in rule:
             yield from _chosen(file, here, value, rule)
         else:
-            many = rule.get("many") is True
-            for n, one in enumerate(value if many and isinstance(value, list) else [value]):
-                if not any(
-                    one == choice and isinstance(one, bool) == isinstance(choice, bool) for choice in rule["choose"]
-                ):
-                    shown = [spec.text(choice) for choice in rule["choose"]]
-                    place = (*here, n) if many and isinstance(value, list) else here
-                    what = "a list of choices" if many and not isinstance(value, list) else "one of its choices"
+            listed = rule.get("many") is True and isinstance(value, list)
+            shown = [spec.text(choice) for _, choice in places(rule, "choose.*")]
+            what = "a list of choices" if rule.get("many") is True and not listed else "one of its choices"
+            for n, one in enumerate(value if listed else [value]):
+                if not chosen(rule, [one] if listed else one):
+                    place = (*here, n) if listed else here
                     yield file.finding("unknown_setting", place, f"{name} takes {what}", instead(spec.text(one), shown))
 
 

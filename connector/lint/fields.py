@@ -196,6 +196,9 @@ def targets(file: File, thing: Object) -> Findings:
         if "unmapped" in part(fields, name) or (nested and name in _relations(shape)):
             continue
         field = yield from _field(file, shape, at, name, key=True)
+        if field and "file" in part(fields, name) and field.type != "base64":
+            said = f"a file is bytes; {name} of {shape.name} is a {field.type}"
+            yield file.finding("wrong_type", (*at, "file"), said, "write it to a base64 field", key=True)
         if field and nested and field.type not in _COMPOUND:
             said = f"{name} of {shape.name} holds one value ({field.type}), not an object or a list"
             yield file.finding("nested_target", at, said, "give it one value", key=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from connector import spec
 from connector.lint.findings import LEVELS, Finding, Level
-from connector.model import PARENT, SETTINGS, Shape
+from connector.model import PARENT, SETTINGS, Ask, Shape
 from connector.shape import OPTION
 from connector.source import At, Source
 from connector.values import Names, Problem, Use, Value, compile_path, compile_record
@@ -76,7 +76,10 @@ class Object:
         self.triggers = [(at[-1], node) for at, node in places(self.node, "triggers.*") if isinstance(node, dict)]
         self.rows = {n: [str(node.get("changed")), *part(node, "with")] for n, node in self.triggers}
         """What each trigger brings: the changed read, then the joined ones in order."""
-        self.record = compile_record(self.node.get("fields"), (*self.at, "fields"), self.problems, None, self.names)
+        self.asks: list[Ask] = []
+        self.record = compile_record(
+            self.node.get("fields"), (*self.at, "fields"), self.problems, self.asks, self.names
+        )
         self.joins = [
             (at, compile_path(path, at, self.problems))
             for at, path in places(self.node, "triggers.*.with.*.*", at=self.at)
@@ -84,7 +87,8 @@ class Object:
         ]
         self.keys = list(self._keys())
         """Place and name of each key, and its value; None: there is no such field, or nobody knows."""
-        self.problems = [problem for problem in self.problems if self.file.clean(problem.at)]
+        told = (each for each in self.problems if each.code != "no_fields")  # the grammar says that
+        self.problems = [problem for problem in told if self.file.clean(problem.at)]
         values = [self.record, *(value for *_, value in self.keys if value)]
         self.uses = [use for value in values for use in value.uses if self.file.clean(use.at)]
         """Every path of the values and keys."""
@@ -178,10 +182,12 @@ class File:
         node = part(self.tree, "objects", str(at[1]))
         if isinstance(like := node.get("like"), str) and (there := ("objects", like, *at[2:])) in self.source.marks:
             return there
-        if at[2] == "fields" and "pair" in node:
+        if at[2:3] == ("fields",) and at[3:] and "pair" in node:
             rows = part(node, "fields").items()
             row = next((name for name, row in rows if at[3:4] == (spec.part(row, "remote") or row,)), None)
             at = (*at[:3], at[3] if row is None else row, *at[4:])
+            if at in self.source.marks:
+                return at
             inner = (*at[:4], "remote")
             return inner if len(at) > 4 and inner in self.source.marks else at[:5]
         if "pair" in node and at[2] in ("read", "triggers", "write"):
@@ -196,6 +202,10 @@ class File:
     def clean(self, at: At) -> bool:
         """The grammar refused nothing here."""
         return not any(at[:n] in self.spoiled for n in range(len(at) + 1))
+
+    def sound(self, at: At) -> bool:
+        """Nor anything above or below it."""
+        return self.clean(at) and not any(place[: len(at)] == at for place in self.spoiled)
 
     def finding(
         self,

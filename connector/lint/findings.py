@@ -59,6 +59,8 @@ CODES: dict[str, str] = {
     "key_not_scalar": "a match key is an object, a list, or not mapped",
     "constant_key": "every record would have the same match key",
     "unstable_match_key": "a match key changes when another record is joined later",
+    "not_invertible": "a row of a pair cannot flow both ways, and does not say which one",
+    "written_twice": "two rows of a pair write the same field of the remote",
     # values
     "invalid_expression": "the path is not valid",
     "unknown_function": "paths have no function of this name",

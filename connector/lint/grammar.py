@@ -166,13 +166,15 @@ def _explain(error: ValidationError) -> Iterator[Trouble]:
             wanted = schema.get("properties", {}).get(key, {})
             wanted = {**_defs().get(wanted.get("$ref", "").rpartition("/")[2], {}), **wanted}
             choices = list(map(str, wanted.get("enum", ())))
-            hint = f"{key}: {instead('', choices) if choices[1:] else ''.join(choices) or _sentence(wanted)}"
+            hint = f"{key}: {instead('', choices) if choices[1:] else ''.join(choices) or _sentence(wanted) or _such_as(wanted)}"
             yield Trouble("missing_key", (*at, key), f"{called} needs {key}", hint)
     elif rule in ("oneOf", "anyOf"):
         keys = [choice["required"][0] for choice in schema[rule]]
         if isinstance(value, dict) and not value.keys() - schema.get("properties", value).keys():
             code = "two_forms" if keys[1] in value else "missing_key"
             yield Trouble(code, (*at, keys[1]), f"{called} takes {' or '.join(keys)}, one of them", about, key=True)
+    elif rule == "not":
+        yield Trouble("unknown_key", at, f"there is no {called} here: {about}", "remove it", key=True)
     elif rule == "type":
         yield _type(at, value, schema, name, called)
     elif rule == "enum":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import compress, islice, product
 from typing import Any
 
-from connector import spec
+from connector import canon, spec
 from connector.lint.file import File, Findings, Object, named, part, places
 from connector.lint.findings import instead
 from connector.model import PARENT, SETTINGS, Shape
@@ -35,31 +35,26 @@ def likes(file: File) -> Findings:
 
 def words(file: File) -> Findings:
     """Names that stand outside of an object's own rules, and conditions, which look at settings alone."""
-    objects, lookups = part(file.tree, "objects"), part(file.tree, "lookups")
-    pools = (
-        (
-            "unknown_object",
-            "this mapping has no object {}",
-            list(objects),
-            ("sync.*", "objects.*.read.*.where.*.linked"),
-        ),
-        ("unknown_lookup", "this mapping has no lookup {}", list(lookups), ("objects.*.fields.*.lookup",)),
-        (
-            "unknown_object",
-            "neither an object nor a lookup is called {}",
-            [*objects, *lookups],
-            ("objects.*.fields.*.link", "objects.*.fields.*.required.link"),
-        ),
-    )
-    for code, said, pool, patterns in pools:
-        for at, name, _ in named(file.tree, *patterns):
-            if name not in pool and file.clean(at):
-                yield file.finding(code, at, said.format(name), instead(name, pool))
+    objects = part(file.tree, "objects")
+    for at, name, _ in named(file.tree, "sync.*", "objects.*.read.*.where.*.linked"):
+        if name not in objects and file.clean(at):
+            yield file.finding("unknown_object", at, f"this mapping has no object {name}", instead(name, objects))
     conditions = ("objects.*.enabled", "systems.*.calls")
     for at, text in places(file.tree, *conditions, "objects.*.fields.*.if"):
         pair = at[2:3] != ("fields",) or "pair" in part(file.tree, "objects", str(at[1]))
         if isinstance(text, str) and pair:
             yield from _condition(file, at, text)
+
+
+def asks(file: File, thing: Object) -> Findings:
+    """What a value asks the other side for is a lookup, or has links; and it says of which record."""
+    objects, lookups = part(file.tree, "objects"), part(file.tree, "lookups")
+    for ask in thing.asks:
+        at, pool = (*ask.at, ask.kind), lookups if ask.kind == "lookup" else {**objects, **lookups}
+        if ask.name not in pool and file.clean(at):
+            what = "this mapping has no lookup" if ask.kind == "lookup" else "neither an object nor a lookup is called"
+            code = "unknown_lookup" if ask.kind == "lookup" else "unknown_object"
+            yield file.finding(code, at, f"{what} {ask.name}", instead(ask.name, pool))
 
 
 def _condition(file: File, at: At, text: str) -> Findings:
@@ -83,6 +78,72 @@ def _setting(file: File, use: Use) -> Findings:
             yield from file.step("unknown_setting", use, n, f"there is no setting {step}", instead(step, node))
             return
         node = node[step]
+
+
+def settings(file: File) -> Findings:
+    """What holds when a connection says nothing is one of the choices; of `many`, a list of them."""
+    yield from _defaults(file, ("settings",), part(file.tree, "settings"))
+
+
+def _defaults(file: File, at: At, node: dict[str, Any]) -> Findings:
+    for name, rule in node.items():
+        if "choose" not in part(node, name):
+            yield from _defaults(file, (*at, name), part(node, name))
+        elif not chosen(rule, rule.get("default")) and file.sound((*at, name)):
+            shown = ", ".join(map(spec.text, rule["choose"]))
+            said = f"{name} takes {'a list of' if rule.get('many') is True else 'one of'} {shown}"
+            yield file.finding("unknown_setting", (*at, name, "default"), said, "choose what holds by itself")
+
+
+def chosen(rule: dict[str, Any], given: object) -> bool:
+    """Whether this can be chosen: true is not 1, and of `many` it is a list."""
+    many, choices = rule.get("many") is True, [(type(one) is bool, one) for _, one in places(rule, "choose.*")]
+    listed = given if isinstance(given, list) else [given]
+    return many == isinstance(given, list) and all((type(one) is bool, one) in choices for one in listed)
+
+
+_SIDES = ("pair.home.watch", "pair.remote.watch")
+
+
+def windows(file: File) -> Findings:
+    """How far a run looks back: no window is wider than `furthest`, none shorter than what is always read again."""
+    objects = part(file.tree, "objects")
+    for at, node in places(objects, "*.read.*.watch", *(f"*.{side}" for side in _SIDES), at=("objects",)):
+        spans = {
+            key: spec.duration(text)
+            for key, text in {"overlap": spec.default("watch", "overlap"), **part({"": node}, "")}.items()
+            if isinstance(text, str) and text not in ("all", "none") and key != "field" and file.clean((*at, key))
+        }
+        for key in ("furthest", "sync", "at_least"):
+            if key in spans and spans[key] < spans["overlap"]:
+                said = f"{key} is shorter than the overlap, which every run reads again"
+                yield file.finding("out_of_range", (*at, key), said, "make it longer, or overlap: shorter")
+        for key in ("first", "sync", "at_least"):
+            if key in spans and "furthest" in spans and spans[key] > spans["furthest"]:
+                said = f"{key} is longer than furthest, beyond which no run looks"
+                yield file.finding("out_of_range", (*at, key), said, "make it shorter, or furthest: longer")
+
+
+def pairs(file: File) -> Findings:
+    """A row of a pair can be carried both ways, or says which one; and no two of them write one field."""
+    for at, rows in places(file.tree, "objects.*.fields"):
+        if not part(file.tree, "objects", str(at[1]), "pair"):
+            continue
+        seen: dict[object, str] = {}
+        for name, row in rows.items() if isinstance(rows, dict) else ():
+            here, remote, only = (*at, name), spec.part(row, "remote") or row, spec.part(row, "only")
+            if "lookup" in part(rows, name) and only != "push":
+                said = f"a lookup finds the remote's id; nothing says how {name} finds its way back"
+                yield file.finding("not_invertible", (*here, "lookup"), said, "add only: push")
+            back: dict[object, str] = {}
+            for value, written in part(rows, name, "values").items() if only != "push" else ():
+                key = canon.fold(spec.text(written)) if row.get("case") == "ignore" else spec.text(written)
+                if back.setdefault(key, value) != value:
+                    said = f"{spec.text(written)} stands for {back[key]} and {value}, so it has no way back"
+                    yield file.finding("not_invertible", (*here, "values", value), said, "add only: push", key=True)
+            if only != "pull" and isinstance(remote, str) and seen.setdefault(remote, name) != name:
+                said = f"{remote} of the remote is written by {seen[remote]} already"
+                yield file.finding("written_twice", here, said, f"say only: pull in one of {seen[remote]} and {name}")
 
 
 def direction(file: File, thing: Object) -> Findings:
@@ -134,8 +195,8 @@ def triggers(file: File, thing: Object) -> Findings:
 
 def _scheduled(file: File, name: str) -> bool:
     """A plain run has it, and does not say itself that it is two-way, where all rows are compared."""
-    schedule, node = part(file.tree, "schedule"), part(file.tree, "objects", name)
-    return "pair" not in node and name in (schedule.get("objects") or part(file.tree, "objects"))
+    chosen = [each for _, each in places(file.tree, "schedule.objects.*")]
+    return "pair" not in part(file.tree, "objects", name) and name in (chosen or part(file.tree, "objects"))
 
 
 def roots(file: File, thing: Object) -> Findings:

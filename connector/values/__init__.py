@@ -247,7 +247,7 @@ def _asked(kind: Any, node: Row, scope: Scope) -> Value:
         note(why, scope.at, f"{name} of {by.text}", found, answer.code if answer else "")
         return found
 
-    scope.asks.append(Ask(kind, name, field, of))
+    scope.asks.append(Ask(kind, name, field, of, scope.at))
     return Value(kind, evaluate, _uses([by, condition]), "text", scope.at, name)
 
 
