@@ -139,6 +139,62 @@ def test_the_page_about_apis_shows_the_shipped_file_and_says_what_lint_says():
     assert render_text(check_source(wrong), [wrong]) == said
 
 
+# ---- the pages about vendors ------------------------------------------------------------------------------
+
+
+VENDORS = {"hatch": "i360_classic", "occ": "i360_lightning", "intouch": "staff_leadsource"}
+
+
+def rules(page: str) -> list[tuple[str, str, list[str]]]:
+    """What a vendor's page demands, the mapping, and the ids of what shows it, of every row of every table."""
+    rows = [line.strip("|").split(" | ") for line in TEXTS[f"docs/{page}.md"].splitlines() if line.startswith("| ")]
+    told = [(cells[0], cells[1], re.split(r",? +", cells[2].strip())) for cells in rows if len(cells) == 3]
+    return [row for row in told if not row[1].startswith(("---", "the mapping"))]
+
+
+def within(part: Any, whole: Any) -> bool:
+    """The same, or the same as far as it goes."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and within(value, whole[key]) for key, value in part.items())
+    return part == whole
+
+
+MAPPED = [
+    (page, code) for page in VENDORS for _, cell, _ in rules(page) for code in re.findall(r"`([^`]*: [^`]+)`", cell)
+]
+
+
+@pytest.mark.parametrize(("page", "code"), MAPPED)
+def test_the_mapping_that_a_vendors_page_shows_is_in_the_file(page, code):
+    tree = source.read(ROOT / "mappings" / f"{VENDORS[page]}.yaml").tree
+    shown = source.parse(code).tree
+    assert any(within(shown, node) for node in [tree, *_nodes(tree), *_maps(tree)]), code
+
+
+def _maps(node: Any) -> Iterator[Any]:
+    """Every map of a tree, whole."""
+    if isinstance(node, dict):
+        yield node
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _maps(each)
+
+
+@pytest.mark.parametrize("page", VENDORS)
+def test_a_vendors_page_has_every_rule_and_every_id_on_it_is_shown_by_something(page):
+    tree = source.read(ROOT / "mappings" / "tests" / f"{VENDORS[page]}.yaml").tree
+    shown = {one["id"] for one in (*tree["examples"], *tree.get("statements", ()))}
+    letter = next(iter(shown))[0]
+    prose = re.sub(r"```.*?```", "", TEXTS[f"docs/{page}.md"], flags=re.DOTALL)
+    named = set(re.findall(rf"\b{letter}\d+(?:\.\w+)?\b", prose))
+    assert named - shown == set()
+    assert {one["id"] for one in tree["examples"]} - named <= LEFT
+    assert not [row for row in rules(page) if not set(row[2]) <= shown]
+
+
+LEFT = {"H29.k2", "H29.k3", "H29.f", "H29.k"}
+"""Examples of what every mapping can rely on, and no page needs to say again."""
+
+
 def test_there_is_something_to_check():
     assert len(WHOLE) >= 6
     assert PARTS
