@@ -36,6 +36,7 @@ objects:
     list: {call: "POST /staff/search", json: {after: "{since}", from: "{offset}"}, items: result.rows, total: result.count, since: {as: seconds}}
     find:
       email: {call: GET /staff, query: {email: "{value}"}, items: rows, ignores_case: true}
+      ref: {call: GET /staff, query: {refs: "{values}"}, items: rows, batch: 2}
     create: {call: POST /staff, json: {data: "{fields}"}, id: made.ref}
     update: {call: "PATCH /staff/{id}", json: {data: "{fields}"}}
   note:
@@ -93,6 +94,13 @@ def test_a_search_finds_as_the_file_says_and_is_no_list() -> None:
         found = rows(endpoint, "staff", where=(Where("email", (" 3@EXAMPLE.com",), fold=True),))
         assert [row["ref"] for row in found] == ["3"]
         assert system.counts == {("staff", "find"): 1}
+
+
+def test_a_search_takes_several_values_at_once() -> None:
+    with vendor() as (endpoint, system):
+        found = rows(endpoint, "staff", where=(Where("ref", ("2", "9", "7")),))
+        assert [row["ref"] for row in found] == ["2", "7"]
+        assert system.counts == {("staff", "find"): 2}
 
 
 def test_only_what_changed_since_is_listed() -> None:

@@ -101,7 +101,7 @@ def placed(answer: Row, path: str | None, value: Any) -> Row:
 def _refused(name: str, node: Any) -> None:
     """Raises SpecError for an api file that says more than is served here."""
     paths = [node[key] for key in ("items", "next", "more", "total") if key in node]
-    said = next((key for key in _UNSERVED if key in node), None)
+    said = next((key for key in _UNSERVED if isinstance(node.get(key), dict | str)), None)  # batch: 50 is a search's
     said = said or next((path for path in paths if not _PATH.fullmatch(path)), None)
     said = said or ("a save that finds by its fields" if node.get("repeatable") and not holes(node) else None)
     if said:
