@@ -127,7 +127,7 @@ class Target:
 
     @cached_property
     def shape(self) -> Shape | None:
-        return self.endpoint.describe([self.flow.write]).get(self.flow.write)
+        return self.endpoint.describe([self.flow.write], fresh=False).get(self.flow.write)
 
     def key(self, row: Row) -> tuple[Any, ...]:
         """The match key of a row of the target, as it compares."""

@@ -215,8 +215,11 @@ class Endpoint(Protocol):
 
     def keys(self, name: str) -> Keys: ...
 
-    def describe(self, names: Sequence[str]) -> dict[str, Shape]:
-        """Shapes of these objects, as far as the system knows any. Raises Drifted for an object it does not have."""
+    def describe(self, names: Sequence[str], *, fresh: bool = True) -> dict[str, Shape]:
+        """Shapes of these objects, as far as the system knows any; without `fresh` as they were last seen, if they were.
+
+        Raises Drifted for an object it does not have.
+        """
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:
         """Called before the first row is read: `columns` of `name` will be written and found again by `keys`.

@@ -134,7 +134,7 @@ class Source:
     def _children(self, read: Read) -> dict[str, Query]:
         if not read.children:
             return {}
-        shape = self.endpoint.describe([read.object]).get(read.object)
+        shape = self.endpoint.describe([read.object], fresh=False).get(read.object)  # the poll itself renews it
         below = shape.children if shape else {}
         lacking = next((name for name in read.children if name not in below), None)
         if lacking:

@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from connector import engine, lint, plan, shape, spec
 from connector.answering import Known, lock
 from connector.endpoints import connect as connect_system
 from connector.endpoints.files import opener
-from connector.errors import SetupError, SpecError, Unavailable, Unreachable
+from connector.errors import EndpointError, SetupError, SpecError, Unavailable, Unreachable
 from connector.model import Clock, Endpoint, Flow, Note, Outcome, Page, Row, Shape
 from connector.source import Source, read
 from connector.state import Store
@@ -214,7 +214,9 @@ class Runner:
         runs = [self._closed(name) for name in named if objects is not None and not self.flows([name])]
         endpoints: dict[str, Any] = dict(self.endpoints)
         known: Known = {}
-        for flow in self._ordered(self.flows(objects) if flows is None else flows):
+        ordered = self._ordered(self.flows(objects) if flows is None else flows)
+        self._described(ordered)
+        for flow in ordered:
             self.begun(flow)
             world = World(
                 source=endpoints[flow.source],
@@ -234,6 +236,18 @@ class Runner:
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):
                 endpoints[gone] = Unreached(f"{done.error} (as for {flow.object}, not tried again)")
         return runs
+
+    def _described(self, flows: Iterable[Flow]) -> None:
+        """All objects whose picklists are read, in one call; what fails here fails the flow that needs it."""
+        wanted: dict[str, dict[str, None]] = {}
+        for flow in flows:
+            for each in (flow, *(child.flow for child in flow.children)):
+                names = dict.fromkeys(read.object for read in each.reads.values() if read.picklist)
+                wanted.setdefault(flow.source, {}).update(names)
+        for system, names in wanted.items():
+            if len(names) > 1:
+                with suppress(EndpointError):
+                    self.endpoints[system].describe(list(names))
 
     def _ordered(self, flows: Iterable[Flow]) -> list[Flow]:
         """As given, but of a pair the direction first that has creates which nobody knows to have been made."""

@@ -154,3 +154,61 @@ def test_a_day_with_five_hundred_changes(org, clock, tmp_path):
         calls, read = day(org, clock, poll, changes)
         assert read >= 330  # a prospect that comes along with its appointment is not read by itself
         assert calls == told("the same day with 500 changes")
+
+
+# ---- One Click Contractor ------------------------------------------------------------------------------------
+
+OCC = """
+CREATE TABLE user (id TEXT PRIMARY KEY, crm_id TEXT, name TEXT, email TEXT);
+CREATE TABLE stage (id TEXT PRIMARY KEY, improveit360_appointment_id TEXT, result TEXT, result_detail TEXT, opportunities JSON, updated_at TEXT);
+CREATE TABLE document (id TEXT PRIMARY KEY, improveit360_appointment_id TEXT, name TEXT, file_name TEXT, url TEXT, created_at TEXT);
+"""
+STAFF, VISIT = "i360core__Staff__c", "i360core__Sales_Appointment__c"
+
+
+@pytest.fixture
+def occ(org, clock, tmp_path):
+    """Runs one verb of a Runner, as a process of its own would."""
+    mapping = spec.mapping(parse((ROOT / "mappings" / "i360_lightning.yaml").read_text("utf-8"), "m").tree)
+    with closing(sqlite3.connect(tmp_path / "occ.db")) as home, home:
+        home.executescript(OCC)
+        home.executemany(
+            "INSERT INTO user (id, email) VALUES (?, ?)", [(f"u{n}", f"rep{n}@example.com") for n in range(40)]
+        )
+    reps = [str(canon.id18(f"a15S{n:011}")) for n in range(40)]
+    org.load(
+        {"object": STAFF, "Id": rep, "Name": f"Rep {n}", "i360core__Email__c": f"rep{n}@example.com"}
+        for n, rep in enumerate(reps)
+    )
+    org.load({"object": VISIT, "Name": f"A-{n}", "i360core__Sales_Rep_1__c": rep} for n, rep in enumerate(reps))
+    clock.at += timedelta(hours=1)
+    with serve(org) as url, closing(Store(f"sqlite:///{tmp_path}/state.db")) as store:
+        systems = {
+            "occ": {"adapter": "sql", "url": f"sqlite:///{tmp_path}/occ.db", "create_tables": True},
+            "i360": {"adapter": "salesforce", "login": url, "auth": AUTH},
+        }
+        named = {"connection": "occ", "mapping": "i360_lightning", "enabled": True, "systems": systems}
+        found = project.Project(tmp_path / "c.yaml", tmp_path, mapping, spec.connection(named), shape.load(SHAPES))
+
+        def act(verb, *names):
+            endpoints, before = project.connect(found, store, clock), org.billed
+            runs = getattr(project.Runner(found, endpoints, store, clock), verb)(*names)
+            for endpoint in endpoints.values():
+                endpoint.close()
+            assert {run.status for run in runs} == {"ok"}, runs
+            return org.billed - before, sum(run.counts["created"] for run in runs)
+
+        yield act
+
+
+def test_a_sync_by_hand_costs_three_calls(occ):
+    """The picklists' objects, the staff, the appointments; the first one also learns what the others look like."""
+    occ("sync")
+    assert occ("sync") == (3, 0)
+
+
+def test_a_poll_with_forty_linked_reps_costs_one_call(occ, clock):
+    assert occ("sync")[1] > 40
+    occ("run")
+    clock.at += timedelta(minutes=15)
+    assert occ("run") == (1, 0)

@@ -121,7 +121,7 @@ class Memory:
         # what a mapping fills does not say when the system made a row
         return Keys("id", next((column for column in STAMPS if column in there), None), next(made, None))
 
-    def describe(self, names: Sequence[str]) -> dict[str, Shape]:
+    def describe(self, names: Sequence[str], *, fresh: bool = True) -> dict[str, Shape]:  # noqa: ARG002
         return {name: self.shapes[name] for name in names if name in self.shapes}
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:  # noqa: ARG002

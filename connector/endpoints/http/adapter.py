@@ -63,7 +63,7 @@ class Http:
     def keys(self, name: str) -> Keys:
         return self._object(name).keys
 
-    def describe(self, names: Sequence[str]) -> dict[str, Shape]:
+    def describe(self, names: Sequence[str], *, fresh: bool = True) -> dict[str, Shape]:  # noqa: ARG002
         """None: an api file says how to call, not what there is."""
         for name in names:
             self._object(name)

@@ -62,9 +62,10 @@ class Salesforce:
 
     # ---- what objects look like --------------------------------------------------------------------------
 
-    def describe(self, names: Sequence[str]) -> dict[str, Shape]:
-        self._describes.check(name for name in names if name not in self._describes.checked)
-        return {name: self._describes.shapes[name] for name in names}
+    def describe(self, names: Sequence[str], *, fresh: bool = True) -> dict[str, Shape]:
+        if fresh:
+            self._describes.check(name for name in names if name not in self._describes.checked)
+        return {name: self._describes.shape(name) for name in names}
 
     def recorded(self, names: Sequence[str]) -> dict[str, str]:
         """By object: its describe as a file of `mappings/shapes` holds it, fresh from the org."""

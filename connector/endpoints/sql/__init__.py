@@ -73,7 +73,7 @@ class Sql:
         table = self._find(name)
         return Keys(table.id, table.stamp, table.made) if table else Keys("id", None)
 
-    def describe(self, names: Sequence[str]) -> dict[str, Shape]:  # noqa: ARG002
+    def describe(self, names: Sequence[str], *, fresh: bool = True) -> dict[str, Shape]:  # noqa: ARG002
         return {}
 
     def prepare(self, name: str, columns: Sequence[Column], keys: Sequence[str], *, make: bool = True) -> None:
