@@ -155,6 +155,84 @@ def test_what_makes_no_sense_together_is_refused_by_the_grammar(right: str, wron
     assert says in finding.message + finding.hint
 
 
+PAIRED = """\
+settings: {owner: {choose: [a, b], default: a}}
+lookups: {staff: {object: staff, key: email, calls: {list: required, create: optional}, missing: create}}
+objects:
+  person:
+    direction: both
+    pair: {home: {object: person, watch: {first: all, sync: 10m}}, remote: contact}
+    match: {by: link, found: update, missing: create}
+    conflict: newest
+    fields: {owner: {remote: owner_id, only: push, lookup: staff}}
+  result:
+    direction: pull
+    read: {option: {picklist: i360core__Sales_Appointment__c.i360core__Status__c}}
+    triggers: [{changed: option}]
+    write: result
+    match: {keys: [name], found: update, missing: create}
+    fields: {name: option.value}
+    children:
+      detail:
+        read: {option: {picklist: i360core__Sales_Appointment__c.i360core__Status_Detail__c, valid_for: parent.name}}
+        write: detail
+        match: {keys: [parent_id, name], found: update, missing: create}
+        fields: {parent_id: {link: parent}, name: option.value}
+  job:
+    direction: push
+    read: {job: {object: job, watch: {first: all}}}
+    triggers: [{changed: job}]
+    write: ContentVersion
+    match: {by: link, found: skip, missing: create}
+    fields: {PathOnClient: job.name, VersionData: {file: job.url}}
+    children:
+      row:
+        each: job.rows
+        as: row
+        write: Note
+        match: {keys: [ParentId, Title], found: update, missing: create}
+        fields: {ParentId: {link: parent}, Title: row.title}
+"""
+
+
+def paired(text: str) -> list[lint.Finding]:
+    text = f"mapping: small\nversion: 1\nsystems: {{home: ours, remote: theirs}}\n{text}"
+    return [each for each in check_source(source.parse(text, "small.yaml"), shapes=SHAPES) if each.level == "error"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "code", "says"),
+    [
+        ("default: a}", "default: c}", "unknown_setting", "one of a, b"),
+        ("default: a}", "many: true, default: a}", "unknown_setting", "a list of a, b"),
+        (", create: optional", "", "missing_capability", "does not name create"),
+        ("sync: 10m", "sync: 1m", "out_of_range", "shorter than the overlap"),
+        ("sync: 10m", "sync: 10m, furthest: 4m", "out_of_range", "shorter than the overlap"),
+        ("sync: 10m", "sync: 10m, furthest: 6m", "out_of_range", "longer than furthest"),
+        (", only: push", "", "not_invertible", "add only: push"),
+        ("only: push", "only: pull", "not_invertible", "add only: push"),
+        ("    direction: pull\n", "    direction: pull\n    conflict: home\n", "unknown_key", "`pair`"),
+        ("    conflict: newest\n", "    conflict: newest\n    write: person\n", "unknown_key", "`pair` say this already"),
+        ("Status__c}}", "Status__c, valid_for: option.value}}", "unknown_key", "of `children`"),
+        ("{picklist: i360core__Sales_Appointment__c.i360core__Status_Detail__c, valid_for: parent.name}", "{object: Note}", "missing_key", "picklist"),
+        ("        as: row\n", "", "missing_key", "row needs as"),
+        ("{keys: [ParentId, Title], found", "{by: link, found", "unknown_key", "found by its keys"),
+        ("PathOnClient: job.name", "PathOnClient: {file: job.name}", "wrong_type", "bytes"),
+        ("Title: row.title", "Title: {lookup: stuff, by: row.title}", "unknown_lookup", "stuff"),
+        ("VersionData: {file: job.url}", "VersionData: {file: job.url}, Title: {first: [{link: jbo, by: job.id}]}", "unknown_object", "did you mean job?"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_in_pairs_children_and_lookups_is_told_at_its_place(
+    right: str, wrong: str, code: str, says: str
+) -> None:
+    assert PAIRED.count(right) == 1
+    assert paired(PAIRED) == []
+    found = paired(PAIRED.replace(right, wrong))
+    assert (code, True) in {(each.code, says in each.message + each.hint) for each in found}
+    line = PAIRED[: PAIRED.index(right)].count("\n") + 4
+    assert min(abs(each.span.line - line) for each in found) <= 2  # what is missing is told at what lacks it
+
+
 @pytest.mark.parametrize("login", ["http://acme.my.salesforce.com"])
 def test_a_login_is_https_and_the_orgs_own(login: str) -> None:
     found = check_source(source.parse(CONNECTION.replace("https://acme.my.salesforce.com", login)))

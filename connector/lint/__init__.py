@@ -27,7 +27,7 @@ __all__ = ["CODES", "LEVELS", "RULES", "Finding", "check", "check_source", "comb
 RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     "mapping": (
         *(connection.file_name, connection.names, connection.schedule, mapping.systems, mapping.likes, mapping.words),
-        *(mapping.settings, mapping.windows, mapping.pairs, fields.objects),
+        *(mapping.settings, mapping.windows, mapping.pairs, mapping.lookups, fields.objects),
     ),
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),

@@ -46,6 +46,15 @@ def words(file: File) -> Findings:
             yield from _condition(file, at, text)
 
 
+def lookups(file: File) -> Findings:
+    """A lookup that creates what is missing uses the call for it."""
+    for at, missing in places(file.tree, "lookups.*.missing"):
+        calls = part(file.tree, "lookups", str(at[1]), "calls")
+        if missing in ("create", "create_or_empty") and calls and "create" not in calls and file.sound(at[:2]):
+            said = f"{missing} makes what is missing, and calls does not name create"
+            yield file.finding("missing_capability", at, said, "add create: required, or missing: empty")
+
+
 def asks(file: File, thing: Object) -> Findings:
     """What a value asks the other side for is a lookup, or has links; and it says of which record."""
     objects, lookups = part(file.tree, "objects"), part(file.tree, "lookups")
