@@ -14,6 +14,7 @@ from connector import canon
 from connector.agreeing import agree, bases
 from connector.canon import reach
 from connector.model import (
+    UNMAPPED,
     Change,
     Column,
     Endpoint,
@@ -25,8 +26,8 @@ from connector.model import (
     Row,
     Shape,
     Skip,
+    Unmapped,
     Where,
-    Why,
     Window,
 )
 from connector.pages import Joined
@@ -82,12 +83,12 @@ def mapped(
 
     `files` makes a File of an address.
     """
-    why: Why | None = [] if flow.traced else None
-    made = flow.record(joined.row, why)
-    for branch in why or ():
-        if branch.reason == "unmapped_value":
-            said = f"{branch.value!r} is not in the value map of {branch.text}; nothing is written for it"
-            notes.append(Note("error", "unmapped_value", said, joined.record, branch.text))
+    unmapped: Unmapped = {}
+    joined.row[UNMAPPED] = unmapped
+    made = flow.record(joined.row, None)
+    for text, value in unmapped:
+        said = f"{value!r} is not in the value map of {text}; nothing is written for it"
+        notes.append(Note("error", "unmapped_value", said, joined.record, text))
     if joined.unsure:
         said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
         return Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label)

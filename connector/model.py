@@ -303,8 +303,13 @@ class Answer:
 Answers = dict[tuple[str, str, Any], Answer]
 """(kind, name, this side's id) -> Answer: what a joined row carries for the values that ask."""
 
-ANSWERS, SETTINGS, PARENT, ABOVE = "@answers", "settings", "parent", "@above"
-"""Keys of a joined row that are no reads: answers; the connection's choices; below a record its values, and its id."""
+Unmapped = dict[tuple[str, str], None]
+"""What value maps did not name, in order: (which map, the value as text)."""
+
+ANSWERS, SETTINGS, PARENT, ABOVE, UNMAPPED = "@answers", "settings", "parent", "@above", "@unmapped"
+"""Keys of a joined row that are no reads: answers; the connection's choices; below a record its values, and its id; and where
+evaluating notes values that no map names.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,8 +408,6 @@ class Flow:
     record: Callable[[Row, Why | None], Row | Skip]
     columns: tuple[Column, ...]
     every: timedelta | None
-    traced: bool
-    """Whether values have to say how they came about: a value map logs what it does not name."""
     digest: str
     """Hash of the rules, so that a changed mapping is noticed."""
     asks: tuple[Ask, ...] = ()

@@ -235,7 +235,6 @@ def flow(mapping: spec.Mapping, connection: spec.Connection, shapes: Mapping[str
         record=record.evaluate,
         columns=tuple(_columns(record, (), rules.read, shapes if way == "pull" else {})),  # they are of the remote side
         every=every(mapping, connection),
-        traced=_maps_values(fields),
         digest=_digest(rules, way, chosen),
         asks=tuple(asks),
         lookups=_lookups(mapping, connection, target, asks),
@@ -332,7 +331,6 @@ def _below(
         match=_match(child.match, keys),
         record=record.evaluate,
         columns=tuple(_columns(record, (), child.read, shapes)),
-        traced=_maps_values(child.fields),
         asks=tuple(asks),
         two_way=None,
     )
@@ -465,12 +463,6 @@ def _use_kind(use: Use, reads: Reads, shapes: Mapping[str, Shape]) -> str:
         shape = shapes.get(by.targets[0]) if by and by.targets else None
     field = shape.fields.get(use.path[-1]) if shape else None
     return KINDS.get(field.type, "text") if field else "text"
-
-
-def _maps_values(node: Any) -> bool:
-    if isinstance(node, Mapping):
-        return "values" in node or any(map(_maps_values, node.values()))
-    return isinstance(node, list) and any(map(_maps_values, node))
 
 
 def _digest(rules: spec.Object, way: str, chosen: Row) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from connector import canon
-from connector.model import ABOVE, ANSWERS, PARENT, Ask, Branch, Row, Skip, Why
+from connector.model import ABOVE, ANSWERS, PARENT, UNMAPPED, Ask, Branch, Row, Skip, Why
 from connector.values.nouns import (
     ABSENT,
     At,
@@ -31,7 +31,7 @@ from connector.values.nouns import (
     note,
     nothing,
 )
-from connector.values.paths import Reading, kind_of, path, run
+from connector.values.paths import Reading, kind_of, path, runner
 from connector.values.text import FILTERS, FUNCTIONS, TYPES, Function, text
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
 __all__ += ["compile_path", "compile_record", "compile_value", "missing"]
 
 ALWAYS = {"value": True}
+UNMAPPED_VALUE = "unmapped_value"
 
 
 def compile_value(node: Any, at: At, problems: list[Problem]) -> Value:
@@ -156,13 +157,18 @@ def _template(node: Row, scope: Scope) -> Value:
     except Refused as refused:
         return nothing("template", scope, *refused.args)
     when_missing = {"blank": "", "drop": ABSENT}.get(str(node.get("if_missing")))
+    evaluate = runner(tree)
 
     def render(row: Row) -> tuple[Any, str]:
-        if reads and all(read(row, None) is ABSENT for read in reads):
-            return ABSENT, ""
+        for read in reads:
+            if read(row, None) is not ABSENT:
+                break
+        else:
+            if reads:
+                return ABSENT, ""
         if when_missing is not None and any(missing(read(row, None)) for read in reads):
             return when_missing, "a value in it is missing"
-        return text(run(tree, row)).strip(), ""
+        return text(evaluate(row)).strip(), ""
 
     return leaf("template", scope, render, "text", uses)
 
@@ -315,7 +321,7 @@ def _finished(value: Value, node: Row, scope: Scope) -> Value:
         if names:
             key = canon.fold(text(found)) if fold else text(found)
             if key not in names:
-                return None, "unmapped_value"
+                return None, UNMAPPED_VALUE
             found = names[key]
         if convert is None or found is None:
             return found, ""
@@ -323,9 +329,11 @@ def _finished(value: Value, node: Row, scope: Scope) -> Value:
         return found, f"no {kind}" if found is None else ""
 
     def evaluate(row: Row, why: Why | None) -> Any:
-        found = inner(row, why)
+        found = given = inner(row, why)
         if found is not None and found is not ABSENT:
             found, reason = attempt(change, found)
+            if reason == UNMAPPED_VALUE and (unmapped := row.get(UNMAPPED)) is not None:
+                unmapped[value.text, text(given)] = None
             if why is not None:
                 why[-1] = replace(why[-1], value=found, won=not missing(found), reason=why[-1].reason or reason)
         return ABSENT if keep and missing(found) else found

@@ -147,7 +147,8 @@ def leaf(
 
     def evaluate(row: Row, why: Why | None) -> Any:
         value, reason = attempt(run, row)
-        note(why, scope.at, scope.text, value, reason)
+        if why is not None:
+            note(why, scope.at, scope.text, value, reason)
         return value
 
     return Value(form, evaluate, uses, kind, scope.at, scope.text)

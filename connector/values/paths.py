@@ -23,6 +23,8 @@ from connector.model import Row, Why
 from connector.values.nouns import ABSENT, Evaluate, Path, Refused, Scope, Use, Value, leaf, nearest, note, nothing
 from connector.values.text import FUNCTIONS, misfit
 
+Run = Callable[[Any], Any]
+
 MAX_LENGTH = 1_000
 MAX_DEPTH = 64
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
@@ -64,7 +66,8 @@ def path(text: Any, scope: Scope) -> Value:
         return nothing("path", scope, *refused.args)
     keys = tree["children"] if tree["type"] == "subexpression" else [tree]
     if any(key["type"] != "field" for key in keys):
-        value = leaf("path", scope, lambda row: (run(tree, row), ""), _kind(tree), reading.uses)
+        evaluate = runner(tree)
+        value = leaf("path", scope, lambda row: (evaluate(row), ""), _kind(tree), reading.uses)
         return replace(value, items=reading.items)
     names = tuple(key["value"] for key in keys)
     return Value("path", dotted(names, scope), reading.uses, None, scope.at, scope.text, items=reading.items)
@@ -178,8 +181,95 @@ class _Interpreter(visitor.TreeInterpreter):
         return self.visit(chosen, value) if chosen else found
 
 
-def run(tree: Any, row: Row) -> Any:
-    return _Interpreter().visit(tree, row)
+def runner(tree: Any) -> Run:
+    """A function of a row: closures, one for each node, which take a fifth of the time; or the interpreter.
+
+    It counts its steps, and closures do not: so they stand only for trees whose work grows no faster than their text.
+    """
+    return _closure(tree) if _steady(tree) else lambda row: _Interpreter().visit(tree, row)
+
+
+def _steady(tree: Any) -> bool:
+    ours = tree["type"] != "function_expression" or FUNCTIONS[tree["value"]].call
+    return bool(tree["type"] in _CLOSURES and ours and all(map(_steady, children(tree))))
+
+
+def _closure(tree: Any) -> Run:
+    return _CLOSURES[tree["type"]](tree, [_closure(child) if child else None for child in tree["children"]])
+
+
+def _field(tree: Any, _below: list[Any]) -> Run:
+    name = tree["value"]
+    return lambda value: value.get(name) if isinstance(value, dict) else None
+
+
+def _index(tree: Any, _below: list[Any]) -> Run:
+    at = tree["value"]
+    return lambda value: value[at] if isinstance(value, list) and -len(value) <= at < len(value) else None
+
+
+def _chain(tree: Any, below: list[Any]) -> Run:
+    names = [child["value"] for child in tree["children"] if child["type"] == "field"]
+    if len(names) == len(below):
+        return _names(names)
+    if len(below) == 1:
+        return below[0]
+
+    def evaluate(value: Any) -> Any:
+        for step in below:
+            value = step(value)
+        return value
+
+    return evaluate
+
+
+def _names(names: list[str]) -> Run:
+    def evaluate(value: Any) -> Any:
+        for name in names:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
+        return value
+
+    return evaluate
+
+
+def _literal(tree: Any, _below: list[Any]) -> Run:
+    constant = tree["value"]
+    return lambda _value: constant
+
+
+def _call(tree: Any, below: list[Any]) -> Run:
+    function = FUNCTIONS[tree["value"]].call if tree["type"] == "function_expression" else tree["value"]
+    if len(below) == 2:
+        one, two = below
+        return lambda value: function(one(value), two(value))
+    return lambda value: function(*[each(value) for each in below])
+
+
+def _choice(_tree: Any, below: list[Any]) -> Run:
+    condition, then, other = below
+
+    def evaluate(value: Any) -> Any:
+        found = condition(value)
+        chosen = then if found else other
+        return chosen(value) if chosen else found
+
+    return evaluate
+
+
+_CLOSURES: dict[str, Callable[[Any, list[Any]], Run]] = {
+    "field": _field,
+    "index": _index,
+    "subexpression": _chain,
+    "index_expression": _chain,
+    "pipe": _chain,
+    "literal": _literal,
+    "function_expression": _call,
+    "call": _call,
+    "choice": _choice,
+}
+"""Type of a node -> what makes a closure of it and of those of its children. None of them makes a list of what it is given."""
 
 
 _VISIT = {name[6:]: getattr(_Interpreter, name) for name in dir(_Interpreter) if name.startswith("visit_")}
@@ -192,11 +282,15 @@ def node(kind: str, children: Iterable[Any] = (), **more: Any) -> Any:
 def dotted(steps: Path, scope: Scope) -> Evaluate:
     """Names alone, by a closure. As JMESPath, but for a key that is not there, which gives ABSENT."""
     at, text, (root, *rest) = scope.at, scope.text, steps
+    first = rest[0] if len(rest) == 1 else None
 
     def evaluate(row: Row, why: Why | None) -> Any:
         value = row.get(root, ABSENT)
-        for step in rest:
-            value = value.get(step, ABSENT) if isinstance(value, dict) else ABSENT if value is ABSENT else None
+        if first is not None and isinstance(value, dict):  # most paths; a loop over one step costs twice as much
+            value = value.get(first, ABSENT)
+        else:
+            for step in rest:
+                value = value.get(step, ABSENT) if isinstance(value, dict) else ABSENT if value is ABSENT else None
         if why is not None:
             note(why, at, text, value)
         return value

@@ -18,7 +18,7 @@ from jinja2.parser import Parser
 
 from connector.values.nouns import Evaluate, Refused, Scope, nearest
 from connector.values.paths import depth, dotted, node
-from connector.values.text import FILTERS, joined, misfit, text
+from connector.values.text import FILTERS, concatenated, misfit
 
 MAX_SOURCE = 4_096
 MAX_DEPTH = 40
@@ -145,7 +145,7 @@ class _Meaning:
     def text(self, parts: list[Any]) -> Any:
         if len(parts) == 1:
             return self.of(parts[0])
-        return node("call", map(self.of, parts), value=lambda *found: joined(map(text, found)))
+        return node("call", map(self.of, parts), value=concatenated)
 
     def path(self, it: Any) -> Any:
         """Names and keys up to the first thing that is none of them, such as a filter in brackets."""

@@ -50,7 +50,16 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def concatenated(*pieces: Any) -> str:
+    """The texts of all pieces in one."""
+    parts = [piece if isinstance(piece, str) else text(piece) for piece in pieces]
+    _bounded(sum(map(len, parts)))
+    return "".join(parts)
+
+
 def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict | list):
         raise TypeError(f"takes text, not {'a list' if isinstance(value, list) else 'an object'}")
     return text(value)
