@@ -21,6 +21,7 @@ from connector.model import Flow, Note, Outcome, Page, Row
 from connector.pages import (
     Asked,
     Bounds,
+    Identity,
     Joined,
     Source,
     reach_back,
@@ -232,7 +233,7 @@ class _Work:
                 said = f"{carrier.read} {carrier.record} has carried it"
                 self.tell(batch, Outcome(version.record, version.read, "skipped", "joined", said))
 
-    def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[Row]:
+    def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[tuple[Row, Identity]]:
         """Without versions that were handled before, and without records that an earlier trigger of this pass carried."""
         trigger = self.flow.triggers[asked.trigger]
         identity = self.source.identity(self.flow.reads[trigger.changed])

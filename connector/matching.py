@@ -64,6 +64,9 @@ class Decision:
     """Of a pair: what its link remembers of home and remote once this is done."""
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -107,7 +110,7 @@ def mapped(
     identity = [*keys]
     if flow.match.by_link or flow.match.found == "link":  # several may be linked to one record
         identity = [flow.direction, joined.record] if flow.two_way else [joined.record]
-    return Mapped(joined, values, keys, raw, json.dumps(identity, ensure_ascii=False, default=str))
+    return Mapped(joined, values, keys, raw, _JSON.encode(identity))
 
 
 class Target:
@@ -342,6 +345,10 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
     changed = {}
     for column in columns:
+        name = column.path[0]
+        here = values.get(name)
+        if here.__class__ is str and held.get(name) == here and len(column.path) == 1 and column.kind != "file":
+            continue  # most of them
         if not _given(values, column.path) or column.kind == "file":  # a file is not read back
             continue
         new, old = reach(values, column.path), reach(held, column.path)

@@ -240,13 +240,13 @@ class Source:
         stamp = read.watch.field if read.watch and read.watch.field else keys.stamp
         return str(row.get(stamp) if stamp else ""), str(row.get(keys.id))
 
-    def join(self, asked: Asked, rows: list[Row]) -> list[Joined]:
+    def join(self, asked: Asked, rows: Sequence[tuple[Row, Identity]]) -> list[Joined]:
         """One page of changed rows with everything that its trigger joins to them."""
         trigger = self.flow.triggers[asked.trigger]
         empty: Row = {name: [] if read.many else None for name, read in self.flow.reads.items()}
         empty[SETTINGS] = self.flow.settings
         joined: list[Row] = []
-        for row in rows:
+        for row, _ in rows:
             self.as_spelled(self.flow.reads[trigger.changed], row)
             nested = {name: row.pop(relationship, None) or [] for name, relationship in asked.nested.items()}
             joined.append(empty | nested | {trigger.changed: row})
@@ -254,12 +254,21 @@ class Source:
         for join in trigger.joins:
             if join.name not in asked.nested:
                 self._fill(join, joined, unsure)
-        identities = {
-            name: self.identity(self.flow.reads[name])
-            for name in (trigger.changed, *(join.name for join in trigger.joins))
-            if name in self.changed
-        }
-        return [self._joined(trigger, row, identities, unsure.get(n)) for n, row in enumerate(joined)]
+        names = (trigger.changed, *(join.name for join in trigger.joins))
+        others = {name: self.identity(self.flow.reads[name]) for name in names[1:] if name in self.changed}
+        labels: dict[tuple[str, ...], str] = {}
+        made = []
+        for n, (row, (_, identity)) in enumerate(zip(joined, rows, strict=True)):
+            there = tuple(name for name in names if row[name])
+            if there not in labels:
+                labels[there] = " + ".join(map(self._label, there))
+            versions = self._versions(trigger.changed, row, identity, others)
+            made.append(Joined(identity[0], trigger.changed, row, labels[there], versions, unsure.get(n)))
+        return made
+
+    def _label(self, name: str) -> str:
+        read = self.flow.reads[name]
+        return read.label + (" (list)" if read.many else "")
 
     def _fill(self, join: Join, joined: list[Row], unsure: dict[int, str]) -> None:
         """Rows of one read by one query for the whole page; what fails here fails the page: it is never "no record"."""
@@ -284,21 +293,15 @@ class Source:
             elif rows:
                 unsure[n] = join.name
 
-    def _joined(self, trigger: Trigger, row: Row, identities: Mapping[str, Any], unsure: str | None) -> Joined:
-        versions = []
-        for name, identity in identities.items():
+    def _versions(
+        self, changed: str, row: Row, identity: Identity, others: Mapping[str, Callable[[Row], Identity]]
+    ) -> tuple[Version, ...]:
+        """Of the changed record, and of those joined to it that have a trigger of their own."""
+        versions = [] if self.flow.reads[changed].picklist else [_version(changed, identity, changed)]
+        for name, of in others.items():  # a picklist has no versions: it is compared whole, every time
             there = row[name] if self.flow.reads[name].many else [row[name]]
-            if self.flow.reads[name].picklist:  # has no versions: it is compared whole, every time
-                continue
-            versions += [_version(name, identity(one), trigger.changed) for one in there if one is not None]
-        names = (trigger.changed, *(join.name for join in trigger.joins))
-        label = " + ".join(
-            read.label + (" (list)" if read.many else "")
-            for name in names
-            if row[name] and (read := self.flow.reads[name])
-        )
-        record = identities[trigger.changed](row[trigger.changed])[0]
-        return Joined(record, trigger.changed, row, label, tuple(versions), unsure)
+            versions += [_version(name, of(one), changed) for one in there if one is not None]
+        return tuple(versions)
 
 
 def _version(read: str, identity: Identity, carrier: str) -> Version:
@@ -306,21 +309,22 @@ def _version(read: str, identity: Identity, carrier: str) -> Version:
     return Version(read, record, stamp, hashed, carrier)
 
 
-def stored_fields(shape: Shape | None) -> tuple[str, ...] | None:
+def stored_fields(shape: Shape | None) -> frozenset[str] | None:
     """What a record itself holds: formulas and related rows change without the record being another version."""
-    return tuple(sorted(name for name, field in shape.fields.items() if not field.calculated)) if shape else None
+    return frozenset(name for name, field in shape.fields.items() if not field.calculated) if shape else None
 
 
-def digest(row: Row, stored: tuple[str, ...] | None) -> str:
+_SCALARS = frozenset((str, int, float, bool))
+
+
+def digest(row: Row, stored: frozenset[str] | None) -> str:
     """Nulls count for nothing: a field that is new in a system, and empty there, makes no record another version."""
-    names = sorted(row) if stored is None else stored
-    text = json.dumps(
-        [(name, value) for name in names if (value := row.get(name)) is not None],
-        sort_keys=True,
-        ensure_ascii=False,
-        default=str,
-    )
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    told = [
+        (name, value if type(value) in _SCALARS else json.dumps(value, sort_keys=True, default=str))
+        for name, value in row.items()
+        if value is not None and (stored is None or name in stored)
+    ]
+    return hashlib.blake2b(repr(sorted(told)).encode(), digest_size=12).hexdigest()
 
 
 def unhandled(
@@ -331,12 +335,12 @@ def unhandled(
     pass_id: int,
     *,
     again: bool = False,
-) -> list[Row]:
-    """The rows whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
+) -> list[tuple[Row, Identity]]:
+    """The rows, with their identities, whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
     handled = set() if again else {(version.record, version.stamp, version.digest) for version, _ in known}
     carried = {version.record for version, by in known if by == pass_id and version.carrier in unless}
     return [
-        row
+        (row, identity)
         for row, identity in zip(rows, identities, strict=True)
         if identity not in handled and identity[0] not in carried
     ]

@@ -158,7 +158,8 @@ def waves(rows: Sequence[Mapped], match: Match) -> Iterator[list[Mapped]]:
         left = []
         for row in rows:
             keys = row.keys[:1] if match.differs else row.keys
-            key = json.dumps(keys, default=str) if keys else row.key
+            alone = keys[0] if len(keys) == 1 else None
+            key = alone if isinstance(alone, str) else json.dumps(keys, default=str) if keys else row.key
             if key in taken or len(taken) == BATCH:
                 left.append(row)
             else:

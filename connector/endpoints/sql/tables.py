@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connector.endpoints.forms import MADE, STAMPS, near
-from connector.endpoints.sql.columns import TYPES, UNFIT, Codec, codec, reflected
+from connector.endpoints.sql.columns import TEXTS, TYPES, UNFIT, Codec, codec, reflected
 from connector.errors import Drifted, Rejected, SetupError
 from connector.model import Change, Column, Row
 
@@ -41,6 +41,11 @@ class Table:
     def leaves(self) -> dict[str, Codec]:
         return {name: of for name, of in self.codecs.items() if name not in self.groups}
 
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The columns that take any text as it is."""
+        return frozenset(name for name, of in self.leaves.items() if of is TEXTS["text"])
+
     @property
     def stamp(self) -> str | None:
         return next((name for name in STAMPS if name in self.codecs), None)
@@ -66,9 +71,12 @@ class Table:
     def canonical(self, values: Row, above: str = "") -> Row:
         """`values` as they are read back; what a column cannot hold stays, writing it says so."""
         out: Row = {}
+        texts = self.texts
         for key, value in values.items():
             name = above + key
-            if of := self.leaves.get(name):
+            if type(value) is str and name in texts:
+                out[key] = value
+            elif of := self.leaves.get(name):
                 try:
                     out[key] = None if value is None else of.canonical(value)
                 except UNFIT:
@@ -87,9 +95,12 @@ class Table:
         return out
 
     def _fill(self, out: Row, values: Row, above: str) -> None:
+        texts = self.texts
         for key, value in values.items():
             name = above + key
-            if of := self.leaves.get(name):
+            if type(value) is str and name in texts:
+                out[name] = value
+            elif of := self.leaves.get(name):
                 try:
                     out[name] = None if value is None else of.encode(of.canonical(value))
                 except UNFIT:
