@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from connector import canon, schedule
 from connector.answering import Answering
@@ -21,7 +22,6 @@ from connector.model import Flow, Note, Outcome, Page, Row
 from connector.pages import (
     Asked,
     Bounds,
-    Identity,
     Joined,
     Source,
     reach_back,
@@ -198,7 +198,8 @@ class _Work:
         for read, record in gone or ():
             self.tell(batch, Outcome(record, read, "skipped", "gone", "the record is gone from the source"))
         with side("source"):
-            joined = self.source.join(asked, self.fresh(asked, rows, cursor)) if rows else []
+            keep = (lambda *_: True) if asked.parked else worth_keeping(self.bounds)
+            joined = self.source.join(asked, self.fresh(asked, rows, cursor), keep) if rows else []
         self.carry(joined, batch)
         self.answering.answer(self.flow.asks, joined, batch.notes)
         wanted: list[Mapped] = []
@@ -209,7 +210,7 @@ class _Work:
             else:
                 wanted.append(made)
         versions = (version for one in joined for version in one.versions)
-        batch.versions = [one for one in versions if asked.parked or worth_keeping(one, self.bounds)]
+        batch.versions = [one for one in versions if one.digest]
         for wave in waves(wanted, self.flow.match):
             if not self.world.allowed():
                 raise Paused("switched off while it ran; the rest follows when it is on again")
@@ -233,10 +234,11 @@ class _Work:
                 said = f"{carrier.read} {carrier.record} has carried it"
                 self.tell(batch, Outcome(version.record, version.read, "skipped", "joined", said))
 
-    def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[tuple[Row, Identity]]:
+    def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[Row]:
         """Without versions that were handled before, and without records that an earlier trigger of this pass carried."""
         trigger = self.flow.triggers[asked.trigger]
-        identity = self.source.identity(self.flow.reads[trigger.changed])
+        read = self.flow.reads[trigger.changed]
+        identity, digest = self.source.identity(read), partial(self.source.digest, read)
         identities = [identity(row) for row in rows]
         if asked.parked:  # some may have been carried since they were asked for
             left = [n for n, (record, *_) in enumerate(identities) if (trigger.changed, record) in self.parked]
@@ -244,7 +246,7 @@ class _Work:
         known = self.world.store.versions(self.stream.id, trigger.changed, [record for record, *_ in identities])
         known += [(version, by) for version, by in self.seen if version.read == trigger.changed]
         pass_id = cursor.open.id if cursor.open else -1
-        return unhandled(rows, identities, known, trigger.unless, pass_id, again=asked.parked)
+        return unhandled(rows, identities, known, trigger.unless, pass_id, digest, again=asked.parked)
 
     def tell(self, batch: Batch, outcome: Outcome) -> None:
         """Count it, store it, park it for another try when it failed, and say it to whoever listens."""

@@ -34,8 +34,10 @@ from connector.model import (
 from connector.shape import valid
 from connector.state import Cursor, Parked, Pass, Version
 
-Identity = tuple[str, str, str]
-"""(id, stamp, digest): one version of one record."""
+Identity = tuple[str, str]
+"""(id, stamp): one version of one record, but for two edits within one second, which only `digest` tells apart."""
+Keep = Callable[[str, str, str], bool]
+"""Whether a version is to be stored, by its read, its stamp and what carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Source:
         """`linked`: the source's ids of all links of an object, or of the active ones alone."""
         self.flow, self.endpoint, self.linked = flow, endpoint, linked
         self.changed = {trigger.changed for trigger in flow.triggers}
-        self.identities: dict[str, Callable[[Row], Identity]] = {}
+        self.stored: dict[str, frozenset[str] | None] = {}
 
     def query(self, read: Read, *where: Where) -> Query:
         changed, paths = read.name in self.changed, read.paths
@@ -218,35 +220,32 @@ class Source:
         return query, nested
 
     def identity(self, read: Read) -> Callable[[Row], Identity]:
-        """A row's (id, stamp, digest of the stored fields read). Whole-second stamps alone do not tell two edits apart."""
         if read.picklist:
-            return lambda row: (str(row["value"]), "", "")
-        if read.name not in self.identities:
-            keys = self.endpoint.keys(read.object)
-            stored = stored_fields(self.endpoint.describe([read.object]).get(read.object))
+            return lambda row: (str(row["value"]), "")
+        keys = self.endpoint.keys(read.object)
+        known, stamp = keys.id, keys.stamp or ""
+        return lambda row: (str(row.get(known)), str(row.get(stamp) or ""))
 
-            def of(row: Row) -> Identity:
-                return (
-                    str(row.get(keys.id)),
-                    str((row.get(keys.stamp) if keys.stamp else "") or ""),
-                    digest(row, stored),
-                )
-
-            self.identities[read.name] = of
-        return self.identities[read.name]
+    def digest(self, read: Read, row: Row) -> str:
+        """Of the stored fields that were read. To make one takes longer than all else about a row that is not new."""
+        if read.picklist:
+            return ""
+        if read.object not in self.stored:
+            self.stored[read.object] = stored_fields(self.endpoint.describe([read.object]).get(read.object))
+        return digest(row, self.stored[read.object])
 
     def position(self, read: Read, row: Row) -> tuple[str, str]:
         keys = self.endpoint.keys(read.object)
         stamp = read.watch.field if read.watch and read.watch.field else keys.stamp
         return str(row.get(stamp) if stamp else ""), str(row.get(keys.id))
 
-    def join(self, asked: Asked, rows: Sequence[tuple[Row, Identity]]) -> list[Joined]:
+    def join(self, asked: Asked, rows: list[Row], keep: Keep) -> list[Joined]:
         """One page of changed rows with everything that its trigger joins to them."""
         trigger = self.flow.triggers[asked.trigger]
         empty: Row = {name: [] if read.many else None for name, read in self.flow.reads.items()}
         empty[SETTINGS] = self.flow.settings
         joined: list[Row] = []
-        for row, _ in rows:
+        for row in rows:
             self.as_spelled(self.flow.reads[trigger.changed], row)
             nested = {name: row.pop(relationship, None) or [] for name, relationship in asked.nested.items()}
             joined.append(empty | nested | {trigger.changed: row})
@@ -255,15 +254,22 @@ class Source:
             if join.name not in asked.nested:
                 self._fill(join, joined, unsure)
         names = (trigger.changed, *(join.name for join in trigger.joins))
-        others = {name: self.identity(self.flow.reads[name]) for name in names[1:] if name in self.changed}
+        watched = [name for name in names if name in self.changed and not self.flow.reads[name].picklist]
+        identities = {name: self.identity(self.flow.reads[name]) for name in {names[0], *watched}}
         labels: dict[tuple[str, ...], str] = {}
         made = []
-        for n, (row, (_, identity)) in enumerate(zip(joined, rows, strict=True)):
+        for n, row in enumerate(joined):
             there = tuple(name for name in names if row[name])
             if there not in labels:
                 labels[there] = " + ".join(map(self._label, there))
-            versions = self._versions(trigger.changed, row, identity, others)
-            made.append(Joined(identity[0], trigger.changed, row, labels[there], versions, unsure.get(n)))
+            versions = tuple(
+                self._version(name, one, identities[name](one), trigger.changed, keep)
+                for name in watched
+                for one in (row[name] if self.flow.reads[name].many else [row[name]])
+                if one is not None
+            )
+            record = identities[trigger.changed](row[trigger.changed])[0]
+            made.append(Joined(record, trigger.changed, row, labels[there], versions, unsure.get(n)))
         return made
 
     def _label(self, name: str) -> str:
@@ -293,20 +299,11 @@ class Source:
             elif rows:
                 unsure[n] = join.name
 
-    def _versions(
-        self, changed: str, row: Row, identity: Identity, others: Mapping[str, Callable[[Row], Identity]]
-    ) -> tuple[Version, ...]:
-        """Of the changed record, and of those joined to it that have a trigger of their own."""
-        versions = [] if self.flow.reads[changed].picklist else [_version(changed, identity, changed)]
-        for name, of in others.items():  # a picklist has no versions: it is compared whole, every time
-            there = row[name] if self.flow.reads[name].many else [row[name]]
-            versions += [_version(name, of(one), changed) for one in there if one is not None]
-        return tuple(versions)
-
-
-def _version(read: str, identity: Identity, carrier: str) -> Version:
-    record, stamp, hashed = identity
-    return Version(read, record, stamp, hashed, carrier)
+    def _version(self, name: str, row: Row, identity: Identity, carrier: str, keep: Keep) -> Version:
+        """A digest is made only of what is going to be stored: it is there to be compared with, later."""
+        record, stamp = identity
+        hashed = self.digest(self.flow.reads[name], row) if keep(name, stamp, carrier) else ""
+        return Version(name, record, stamp, hashed, carrier)
 
 
 def stored_fields(shape: Shape | None) -> frozenset[str] | None:
@@ -333,16 +330,19 @@ def unhandled(
     known: Collection[tuple[Version, int]],
     unless: Collection[str],
     pass_id: int,
+    digest: Callable[[Row], str],
     *,
     again: bool = False,
-) -> list[tuple[Row, Identity]]:
-    """The rows, with their identities, whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
-    handled = set() if again else {(version.record, version.stamp, version.digest) for version, _ in known}
+) -> list[Row]:
+    """The rows whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
+    handled: dict[Identity, set[str]] = {}
+    for version, _ in () if again else known:
+        handled.setdefault((version.record, version.stamp), set()).add(version.digest)
     carried = {version.record for version, by in known if by == pass_id and version.carrier in unless}
     return [
-        (row, identity)
+        row
         for row, identity in zip(rows, identities, strict=True)
-        if identity not in handled and identity[0] not in carried
+        if identity[0] not in carried and not (identity in handled and digest(row) in handled[identity])
     ]
 
 
@@ -364,10 +364,15 @@ def remembered(flow: Flow, cursor: Cursor, until: datetime, *, forced: bool) -> 
     return bounds
 
 
-def worth_keeping(version: Version, bounds: Bounds) -> bool:
-    stamp = canon.instant(version.stamp)
-    if stamp is None or version.read not in bounds:
-        return True
-    later, here = bounds[version.read]
-    bound = later if version.carrier == version.read else here
-    return bound is None or canon.parse(stamp) >= bound
+def worth_keeping(bounds: Bounds) -> Keep:
+    texts = {read: [at and canon.text(at)[:-1] for at in pair] for read, pair in bounds.items()}
+
+    def keep(read: str, stamp: str, carrier: str) -> bool:
+        at = canon.instant(stamp)
+        if at is None or read not in texts:
+            return True
+        later, here = texts[read]
+        bound = later if carrier == read else here
+        return bound is None or at[:-1] >= bound  # without Z, a fraction sorts behind the whole second
+
+    return keep

@@ -154,6 +154,24 @@ def leaf(
     return Value(form, evaluate, uses, kind, scope.at, scope.text)
 
 
+def plain(
+    form: str, scope: Scope, run: Callable[[Row], Any], kind: str | None = None, uses: tuple[Use, ...] = ()
+) -> Value:
+    """As `leaf`, of what gives no reason but by raising it."""
+
+    def evaluate(row: Row, why: Why | None) -> Any:
+        value, reason = None, ""
+        try:
+            value = run(row)
+        except FAILS as error:
+            reason = str(error)[:200]
+        if why is not None:
+            note(why, scope.at, scope.text, value, reason)
+        return value
+
+    return Value(form, evaluate, uses, kind, scope.at, scope.text)
+
+
 def nothing(
     form: str, scope: Scope, said: str, offset: int | None = None, hint: str = "", code: str = "invalid_expression"
 ) -> Value:

@@ -20,7 +20,7 @@ from jmespath import functions, parser, visitor
 from jmespath.exceptions import JMESPathError, ParseError
 
 from connector.model import Row, Why
-from connector.values.nouns import ABSENT, Evaluate, Path, Refused, Scope, Use, Value, leaf, nearest, note, nothing
+from connector.values.nouns import ABSENT, Evaluate, Path, Refused, Scope, Use, Value, nearest, note, nothing, plain
 from connector.values.text import FUNCTIONS, misfit
 
 Run = Callable[[Any], Any]
@@ -66,8 +66,7 @@ def path(text: Any, scope: Scope) -> Value:
         return nothing("path", scope, *refused.args)
     keys = tree["children"] if tree["type"] == "subexpression" else [tree]
     if any(key["type"] != "field" for key in keys):
-        evaluate = runner(tree)
-        value = leaf("path", scope, lambda row: (evaluate(row), ""), _kind(tree), reading.uses)
+        value = plain("path", scope, runner(tree), _kind(tree), reading.uses)
         return replace(value, items=reading.items)
     names = tuple(key["value"] for key in keys)
     return Value("path", dotted(names, scope), reading.uses, None, scope.at, scope.text, items=reading.items)
@@ -241,9 +240,10 @@ def _literal(tree: Any, _below: list[Any]) -> Run:
 
 def _call(tree: Any, below: list[Any]) -> Run:
     function = FUNCTIONS[tree["value"]].call if tree["type"] == "function_expression" else tree["value"]
-    if len(below) == 2:
-        one, two = below
-        return lambda value: function(one(value), two(value))
+    types = [child["type"] for child in tree["children"]]
+    if types[1:] == ["literal"]:  # such as split(a, ',')
+        one, constant = below[0], tree["children"][1]["value"]
+        return lambda value: function(one(value), constant)
     return lambda value: function(*[each(value) for each in below])
 
 

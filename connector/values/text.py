@@ -97,7 +97,7 @@ def _of(convert: Callable[[Any], Any], doc: str, function: Callable[..., Any]) -
     @wraps(function)
     def call(value: Any, *args: Any) -> Any:
         given = None if value is None else convert(value)
-        found = None if given is None else function(given, *map(convert, args))
+        found = None if given is None else function(given, *map(convert, args)) if args else function(given)
         if isinstance(found, str):
             _bounded(len(found))
         return found

@@ -444,11 +444,11 @@ def statements(made):
 
 def test_rows_travel_in_batches(made, statements):
     answers = made.write([Change("create", "opportunity", {"external_id": f"x{n}", "count": n}) for n in range(1000)])
-    inserts = statements.count("INSERT")
+    inserts, selects = statements.count("INSERT"), statements.count("SELECT")
     made.write([Change("update", "opportunity", {"count": -1}, answer.id) for answer in answers])
     assert inserts <= 5
     assert statements.count("UPDATE") == 1
-    assert statements.count("SELECT") == 0
+    assert statements.count("SELECT") == selects <= 3
 
 
 def test_one_bad_row_among_many_costs_few_statements(made, statements):

@@ -261,7 +261,7 @@ def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
         for name in parents:
             inner = inner.setdefault(name, {})
         if (found := kind(path, query.object, shapes)) in FORMS:
-            inner[last] = FORMS[found]
+            inner[last] = _org_id if FORMS[found] is canon.id18 else FORMS[found]
     folds = [(tuple(each.field.split(".")), set(map(canon.fold, each.values))) for each in query.where if each.fold]
 
     def rows(some: list[Row]) -> list[Row]:
@@ -269,6 +269,11 @@ def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
         return [row for row in tidy if all(canon.fold(canon.reach(row, path)) in wanted for path, wanted in folds)]
 
     return rows
+
+
+def _org_id(value: Any) -> Any:
+    """An org spells ids with 18 characters, in their one spelling."""
+    return value if isinstance(value, str) and len(value) == 18 else canon.id18(value)
 
 
 def _tidy(row: Row, fixes: Fixes) -> Row:

@@ -255,20 +255,22 @@ def _create(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, W
     return {number: Written(str(id_)) for (number, _, _), id_ in zip(items, made, strict=True)}
 
 
+_TRIGGERS = sa.text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(:name)")
+
+
 def _numbered(db: Connection, table: Table, rows: Sequence[Row]) -> list[Any]:
-    """The ids that SQLite counts up for rows in their order, by the driver alone: four times as fast as RETURNING. None of
-    it is done where there are not as many new ids as rows, for then a trigger of the table has its own ideas.
+    """The ids that SQLite counts up for rows in their order, by the driver alone, which takes half the time of RETURNING.
+
+    Nothing is done where triggers of the table may add or leave out rows of their own.
     """
     known, spelt = table.sql.c[table.id], db.dialect.identifier_preparer
+    if db.scalar(_TRIGGERS, {"name": table.sql.name}):
+        return []
     names, marks = ", ".join(map(spelt.quote, rows[0])), ", ".join("?" * len(rows[0]))
+    last = db.scalar(sa.select(sa.func.max(known))) or 0
     text = f"INSERT INTO {spelt.format_table(table.sql)} ({names}) VALUES ({marks})"
-    with db.begin_nested() as here:
-        last = db.scalar(sa.select(sa.func.max(known))) or 0
-        db.exec_driver_sql(text, [tuple(row.values()) for row in rows])
-        made = list(db.scalars(sa.select(known).where(known > last).order_by(known)))
-        if len(made) != len(rows):
-            here.rollback()
-    return made if len(made) == len(rows) else []
+    db.exec_driver_sql(text, [tuple(row.values()) for row in rows])
+    return list(db.scalars(sa.select(known).where(known > last).order_by(known)))
 
 
 def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:

@@ -114,11 +114,16 @@ class Table:
 
 def builder(columns: Sequence[tuple[Path, Callable[[Any], Any]]]) -> Callable[[Sequence[Any]], Row]:
     """A function that nests the values of a result: (path, decode) of each, in order."""
-    plain = [(number, path[0], decode) for number, (path, decode) in enumerate(columns) if len(path) == 1]
+    plain = [(number, path[0], None if decode is TEXTS["text"].decode else decode) for number, (path, decode) in enumerate(columns) if len(path) == 1]
     nested = [(number, path, decode) for number, (path, decode) in enumerate(columns) if len(path) > 1]
 
     def build(values: Sequence[Any]) -> Row:
-        row: Row = {key: None if (value := values[number]) is None else decode(value) for number, key, decode in plain}
+        row: Row = {
+            key: value
+            if (value := values[number]) is None or (decode is None and type(value) is str)
+            else (decode or TEXTS["text"].decode)(value)
+            for number, key, decode in plain
+        }
         for number, path, decode in nested:
             _put(row, path, None if (value := values[number]) is None else decode(value))
         return row
