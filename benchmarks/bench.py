@@ -164,10 +164,21 @@ def main():
     print(f"\n{'goal':60}{'measured':>9}{'at most':>9}")
     told = [{"goal": what, "measured": round(ratio, 3), "at_most": most} for what, ratio, most in goals(results)]
     for one in told:
-        print(f"{one['goal']:60}{one['measured']:9.2f}{one['at_most']:9.2f}  {'' if one['measured'] <= one['at_most'] else 'missed'}")
-    print(f"\nload of the machine {min(load):.1f} to {max(load):.1f} on {os.cpu_count()} cores; rows compared: 0 differ")
-    machine = {"cpus": os.cpu_count(), "load": load, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    (HERE / "results.json").write_text(json.dumps({"machine": machine, "results": results, "goals": told}, indent=1), "utf-8")
+        print(
+            f"{one['goal']:60}{one['measured']:9.2f}{one['at_most']:9.2f}  {'' if one['measured'] <= one['at_most'] else 'missed'}"
+        )
+    print(
+        f"\nload of the machine {min(load):.1f} to {max(load):.1f} on {os.cpu_count()} cores; rows compared: 0 differ"
+    )
+    machine = {
+        "cpus": os.cpu_count(),
+        "load": load,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+    (HERE / "results.json").write_text(
+        json.dumps({"machine": machine, "results": results, "goals": told}, indent=1), "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,10 @@ def records(count):
 def differences(file, count):
     """(how many rows differ, lack or are too many; by column how many of them)"""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
-        found = {row[0]: (*row[:-2], *map(json.loads, row[-2:])) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM job")}
+        found = {
+            row[0]: (*row[:-2], *map(json.loads, row[-2:]))
+            for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM job")
+        }
         (rows,) = db.execute("SELECT count(*) FROM job").fetchone()
     wrong, by = rows - len(found), Counter()
     for one in map(hand, records(count)):

@@ -9,11 +9,32 @@ import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-COLUMNS = (
-    "external_id contact_id customer_name name first_name last_name email phone status line1 city state postal_code kind "
-    "md_account md_salesrep_id appt_start appt_end appt_summary appt_id external_created_at external_updated_at "
-    "phones opportunities"
-).split()
+COLUMNS = [
+    "external_id",
+    "contact_id",
+    "customer_name",
+    "name",
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "status",
+    "line1",
+    "city",
+    "state",
+    "postal_code",
+    "kind",
+    "md_account",
+    "md_salesrep_id",
+    "appt_start",
+    "appt_end",
+    "appt_summary",
+    "appt_id",
+    "external_created_at",
+    "external_updated_at",
+    "phones",
+    "opportunities",
+]
 KINDS = {"Estimate": 1, "Follow-up": 2, "Inspection": 3, "Rehash": 4, "Service": 5}
 ASKED = "/services/data/v66.0/query?q=SELECT+Id+FROM+i360core__Sales_Appointment__c"
 
@@ -73,7 +94,12 @@ def hand(row):
         ),
         some(his("i360__Primary_Email__c"), row["i360core__Contact_Email__c"], its("i360__Primary_Email__c")),
         some(
-            *(his("i360__Phone_1__c"), his("i360__Phone_2__c"), row["i360core__Phone_1__c"], row["i360core__Phone_2__c"]),
+            *(
+                his("i360__Phone_1__c"),
+                his("i360__Phone_2__c"),
+                row["i360core__Phone_1__c"],
+                row["i360core__Phone_2__c"],
+            ),
             *(its("i360__Phone_1__c"), its("i360__Phone_2__c")),
         ),
         some(row["i360core__Result__c"], project.get("i360__Status__c"), his("i360__Prospect_State__c")),

@@ -23,8 +23,46 @@ PARENTS = {
 }
 CHILDREN, LINE = "i360core__Sales_Appointment_Opportunities__r", "i360core__Sales_Appointment_Opportunity__c"
 
-_FIRST = "Ann Bob Cid Dee Eve Fay Gus Hal Ida Jon Kim Lou Max Nia Oli Pam Quy Ray Sue Tom".split()
-_LAST = "Smith Jones García Müller O'Neil Brown Lee Nguyễn Khan Lopez Davis Clark Young King Wright Hill".split()
+_FIRST = [
+    "Ann",
+    "Bob",
+    "Cid",
+    "Dee",
+    "Eve",
+    "Fay",
+    "Gus",
+    "Hal",
+    "Ida",
+    "Jon",
+    "Kim",
+    "Lou",
+    "Max",
+    "Nia",
+    "Oli",
+    "Pam",
+    "Quy",
+    "Ray",
+    "Sue",
+    "Tom",
+]
+_LAST = [
+    "Smith",
+    "Jones",
+    "García",
+    "Müller",
+    "O'Neil",
+    "Brown",
+    "Lee",
+    "Nguyễn",
+    "Khan",
+    "Lopez",
+    "Davis",
+    "Clark",
+    "Young",
+    "King",
+    "Wright",
+    "Hill",
+]
 _CITY = ["Austin", "Boise", "Chicago", "Denver", "El Paso", "Fresno", "Gary", "Hialeah", "Irvine", "Joliet"]
 _SOLD = ["Roofing", "Siding;Windows", "Windows", "Gutters;Roofing", "Doors", "Bath;Kitchen", "Decks"]
 _KINDS = ["Estimate", "Follow-up", "Inspection", "Rehash", "Service"]
@@ -131,7 +169,10 @@ def record(i):
         SystemModstamp=_stamp(i % 500000 + h % 10000),
         **{f"i360core__{name}__c": value for name, value in own.items()},
         i360core__Sales_Rep_1__r={
-            "attributes": {"type": "i360core__Staff__c", "url": f"/services/data/v66.0/sobjects/i360core__Staff__c/{rep}"},
+            "attributes": {
+                "type": "i360core__Staff__c",
+                "url": f"/services/data/v66.0/sobjects/i360core__Staff__c/{rep}",
+            },
             "Name": f"{first} Rep",
             "i360core__Email__c": f"rep{h % 20}@example.com",
         },
@@ -194,7 +235,9 @@ def pages(count):
         known, at = [], 0
         with (DATA / "pages.bin").open("wb") as file:
             for start in range(0, count, PAGE):
-                text = json.dumps([record(i) for i in range(start, start + PAGE)], ensure_ascii=False, separators=(",", ":"))
+                text = json.dumps(
+                    [record(i) for i in range(start, start + PAGE)], ensure_ascii=False, separators=(",", ":")
+                )
                 known.append((at, file.write(text.encode())))
                 at += known[-1][1]
         index.write_text(json.dumps(known), "ascii")

@@ -37,7 +37,9 @@ def answer(path):
     """status, body"""
     if found := re.search(r"/sobjects/(\w+)/describe", path):
         shape = describes().get(found[1])
-        return (200, json.dumps(shape).encode()) if shape else (404, b'[{"errorCode":"NOT_FOUND","message":"no object"}]')
+        return (
+            (200, json.dumps(shape).encode()) if shape else (404, b'[{"errorCode":"NOT_FOUND","message":"no object"}]')
+        )
     if found := re.search(r"/query/01g-(\d+)", path):
         return 200, page(int(found[1]) // PAGE)
     if "/query" in path:

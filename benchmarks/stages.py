@@ -1,6 +1,6 @@
 """Where a run's CPU goes: `connector run` in this process, with the CPU time of each stage (its own, without those within it).
 
-    stages.py FOLDER [CONNECTION]     a folder as bench.py makes it
+stages.py FOLDER [CONNECTION]     a folder as bench.py makes it
 """
 
 import functools
@@ -80,7 +80,7 @@ def main(folder, connection="bench"):
     timed(Reply, "json", "read: JSON")
     stepped(Reader, "read", "read: spelling")
     timed(pages.Source, "join", "read: join, versions")
-    timed(engine._Work, "fresh", "read: what is new")  # noqa: SLF001
+    timed(engine._Work, "fresh", "read: what is new")
     timed(engine, "mapped", "map")
     timed(Sql, "canonical", "map: as the target spells it")
     timed(matching.Target, "find", "match")
@@ -89,7 +89,7 @@ def main(folder, connection="bench"):
     timed(Sql, "write", "write: INSERT, UPDATE")
     timed(Store, "links", "write: links")
     timed(Store, "commit", "commit: log, links, cursor")
-    timed(engine._Work, "page", "engine")  # noqa: SLF001
+    timed(engine._Work, "page", "engine")
     sys.argv = ["connector", "run", connection]
     try:
         command()

@@ -365,7 +365,7 @@ def remembered(flow: Flow, cursor: Cursor, until: datetime, *, forced: bool) -> 
 
 
 def worth_keeping(bounds: Bounds) -> Keep:
-    texts = {read: [at and canon.text(at)[:-1] for at in pair] for read, pair in bounds.items()}
+    texts = {read: [canon.text(at)[:-1] if at else None for at in pair] for read, pair in bounds.items()}
 
     def keep(read: str, stamp: str, carrier: str) -> bool:
         at = canon.instant(stamp)

@@ -211,8 +211,6 @@ def _chain(tree: Any, below: list[Any]) -> Run:
     names = [child["value"] for child in tree["children"] if child["type"] == "field"]
     if len(names) == len(below):
         return _names(names)
-    if len(below) == 1:
-        return below[0]
 
     def evaluate(value: Any) -> Any:
         for step in below:

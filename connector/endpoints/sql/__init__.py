@@ -195,12 +195,16 @@ class Sql:
 
     def _group(self, db: Connection, table: Table, items: list[_Item]) -> dict[int, Written]:
         """One batch; when the database refuses it, its halves, until the rows that it refuses stand alone."""
+        tried = db.begin_nested()
         try:
-            with db.begin_nested():
-                return (_create if items[0][1].verb == "create" else _update)(db, table, items)
+            made = (_create if items[0][1].verb == "create" else _update)(db, table, items)
+            tried.commit()
         except (SQLAlchemyError, ValueError, ArithmeticError) as error:
             if (refused := _refusal(error, table)) is None:
-                raise
+                raise  # all of it is rolled back; a full disk has done so by itself
+            tried.rollback()
+        else:
+            return made
         if len(items) == 1:
             return {items[0][0]: Written(items[0][1].id, refused)}
         half = len(items) // 2
@@ -249,7 +253,9 @@ def _create(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, W
     if not rows[0]:
         made = [db.scalar(insert.returning(known)) for _ in rows]
     elif db.dialect.name == "sqlite" and table.codecs[table.id].family == "integer" and table.id not in rows[0]:
-        made = _numbered(db, table, rows) or sorted(db.scalars(insert.returning(known), rows))  # they come in any order, but are numbered in ours
+        made = _numbered(db, table, rows) or sorted(
+            db.scalars(insert.returning(known), rows)
+        )  # they come in any order, but are numbered in ours
     else:
         made = list(db.scalars(insert.returning(known, sort_by_parameter_order=True), rows))
     return {number: Written(str(id_)) for (number, _, _), id_ in zip(items, made, strict=True)}

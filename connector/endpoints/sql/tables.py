@@ -114,7 +114,11 @@ class Table:
 
 def builder(columns: Sequence[tuple[Path, Callable[[Any], Any]]]) -> Callable[[Sequence[Any]], Row]:
     """A function that nests the values of a result: (path, decode) of each, in order."""
-    plain = [(number, path[0], None if decode is TEXTS["text"].decode else decode) for number, (path, decode) in enumerate(columns) if len(path) == 1]
+    plain = [
+        (number, path[0], None if decode is TEXTS["text"].decode else decode)
+        for number, (path, decode) in enumerate(columns)
+        if len(path) == 1
+    ]
     nested = [(number, path, decode) for number, (path, decode) in enumerate(columns) if len(path) > 1]
 
     def build(values: Sequence[Any]) -> Row:
