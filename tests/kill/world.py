@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector import canon
-from connector.demo import HOME, SYSTEMS
+from connector.demo.hatch import HOME, SYSTEMS
 from connector.sandbox import Org, fixtures, serve
 
 SHAPES = fixtures.shapes(fixtures.recorded_shapes())
