@@ -76,8 +76,13 @@ class Answering:
             answers |= {(kind, name, value): answer for value, answer in found.items()}
         for one in joined if asks else ():
             one.row[ANSWERS] = answers
+        once: set[int] = set()
         for record, ask, value in told:
             answer = answers[ask.kind, ask.name, value]
+            if answer.outcome or id(answer) in once:  # of what is not written the outcome tells
+                continue
+            if answer.level == "info":  # what was created is said of the first that needed it
+                once.add(id(answer))
             if answer.level:
                 notes.append(Note(answer.level, answer.code, answer.message, record, ask.field))
 
