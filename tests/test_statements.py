@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -13,7 +13,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from connector import lint, project, source, spec
+from connector import examples, lint, project, source, spec
 from connector.cli import main
 from connector.endpoints.salesforce import Salesforce
 from connector.errors import Unavailable
@@ -174,3 +174,40 @@ def test_h3_the_shared_hosts_do_not_take_client_credentials(tmp_path: Path, host
 @pytest.mark.parametrize("login", [PRODUCTION, SANDBOX])
 def test_h3_my_domains_are_clean(tmp_path: Path, login: str) -> None:
     assert lint.check(write(tmp_path, login)) == []
+
+
+# ---- O27.c: a picklist that depends on nothing in one org -------------------------------------------------
+
+NOT_DEPENDENT = """\
+mapping: i360_lightning
+shapes:
+  i360core__Sales_Appointment__c:
+    i360core__Status__c: {type: picklist, picklist: [Scheduled, Ran, Canceled]}
+examples:
+  - id: O27.c
+    basis: decision
+    says: The results are stored, their details fail with a clear message, and the rest of the sync goes on.
+    now: "2025-03-10T15:00:00Z"
+    given:
+      remote:
+        - {object: i360core__Staff__c, Id: a15S00000000001IAA, Name: Sam Rep, i360core__Email__c: sam@example.com, LastModifiedDate: "2025-01-05T09:00:00Z"}
+        - {object: i360core__Sales_Appointment__c, Id: a12A00000000001IAA, i360core__Sales_Rep_1__c: a15S00000000001IAA, LastModifiedDate: "2025-03-10T14:50:00Z"}
+      home: [{object: user, id: u1, email: sam@example.com}]
+    steps: [sync]
+    expect:
+      rows: {home.result: 3, home.result_detail: 0, home.opportunity_result: 5, home.opportunity_result_detail: 7, home.job: 1}
+      outcomes: [{record: Ran, outcome: failed, reason: not_dependent}, {record: a12A00000000001IAA, outcome: created}]
+      log: [{level: error, code: not_dependent}]
+      links: [{object: user, home: u1, remote: a15S00000000001IAA, made: auto}]
+"""
+
+
+def test_o27c_a_detail_that_is_not_dependent_stops_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "i360_lightning.yaml"
+    file.write_text(NOT_DEPENDENT, "utf-8")
+    suite = examples.load(file)
+    visit = suite.shapes["i360core__Sales_Appointment__c"]
+    detail = replace(visit.fields["i360core__Status_Detail__c"], controller=None)
+    independent = replace(visit, fields={**visit.fields, detail.name: detail})
+    (result,) = examples.run(replace(suite, shapes={**suite.shapes, visit.name: independent}))
+    assert result.faults == ()
