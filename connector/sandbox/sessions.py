@@ -65,16 +65,19 @@ class Sessions:
         self.grants[made.number] = made
         return made
 
-    def refreshed(self, token: str, client: Client, now: datetime) -> Grant:
-        """The approval behind a refresh token; with rotation the token and the sessions before it are dead now."""
+    def refreshable(self, token: str, client: Client, now: datetime) -> Grant:
+        """The approval behind a refresh token."""
         grant = next((grant for grant in self.grants.values() if grant.refresh and grant.refresh == token), None)
         if grant is None or grant.client != client.id or (grant.ends is not None and grant.ends <= now):
             raise OAuthError("invalid_grant", "expired access/refresh token")
-        if client.rotate:
-            self._end_sessions(grant)
-            grant = replace(grant, refresh=_refresh_token(), ends=_end_of(client, now))
-            self.grants[grant.number] = grant
         return grant
+
+    def rotated(self, grant: Grant, client: Client, now: datetime) -> Grant:
+        """The same approval with a new refresh token; the one before and its sessions are dead now."""
+        self._end_sessions(grant)
+        made = replace(grant, refresh=_refresh_token(), ends=_end_of(client, now))
+        self.grants[made.number] = made
+        return made
 
     def revoke(self, token: str) -> bool:
         """An access token ends alone, a refresh token with its sessions. False: not known."""

@@ -519,6 +519,26 @@ def test_a_locked_database_is_unavailable(tmp_path):
     endpoint.close()
 
 
+def test_a_commit_that_found_the_database_locked_leaves_no_transaction_behind(tmp_path):
+    """A reader holds up a COMMIT where the journal is not WAL, as it is in somebody else's file."""
+    with sqlite3.connect(tmp_path / "x.db") as made:
+        made.executescript("PRAGMA journal_mode=DELETE; CREATE TABLE lead (id INTEGER PRIMARY KEY, name TEXT)")
+    made.close()
+    endpoint = system(f"sqlite:///{tmp_path}/x.db", create=False)
+    with endpoint.engine.connect() as db:
+        db.exec_driver_sql("PRAGMA busy_timeout=20")
+    reader = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    reader.executescript("BEGIN; SELECT * FROM lead")
+    with pytest.raises(Unavailable, match="hatch: writing lead: database is locked"):
+        create(endpoint, "lead", name="a")
+    assert rows(endpoint, "lead") == []
+    reader.execute("ROLLBACK")
+    reader.close()
+    assert create(endpoint, "lead", name="b").error is None
+    assert [row["name"] for row in rows(endpoint, "lead")] == ["b"]
+    endpoint.close()
+
+
 def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
     endpoint = system(f"sqlite:///{tmp_path}/x.db")
     endpoint.prepare("opportunity", COLUMNS, [])

@@ -276,6 +276,14 @@ def test_rotation_ends_the_token_the_session_and_its_locators(site):
     assert refreshed(site, second["refresh_token"], "rotating").status_code == 200
 
 
+def test_a_refresh_that_is_refused_leaves_the_token_as_it_was(site):
+    first = exchanged(site, "rotating").json()
+    site.org.edit("User", site.org.user(ANN).id, {"IsActive": False})
+    assert refreshed(site, first["refresh_token"], "rotating").json()["error"] == "inactive_user"
+    site.org.edit("User", site.org.user(ANN).id, {"IsActive": True})
+    assert refreshed(site, first["refresh_token"], "rotating").status_code == 200
+
+
 def test_a_refresh_token_may_have_an_end(site):
     refresh = exchanged(site, "public", VERIFIER).json()["refresh_token"]
     site.org.set_clock(NOW + timedelta(seconds=59))

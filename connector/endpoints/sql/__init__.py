@@ -234,6 +234,8 @@ class Sql:
         try:
             db.commit()
         except DBAPIError as error:
+            if self.sqlite:
+                db.invalidate()  # SQLite keeps the transaction open, and the pool would hand it to the next one
             if self.sqlite or not error.connection_invalidated:
                 raise
             raise Unanswered(f"{self.name}: the connection broke while committing: {_first_line(error)}") from error

@@ -124,8 +124,10 @@ def _code(org: "Org", asked: Ask, client: Client | None) -> Granted:
 def _refresh(org: "Org", asked: Ask, client: Client | None) -> Granted:
     if client is None:
         raise OAuthError("invalid_client_id", "client identifier invalid")
-    grant = org.sessions.refreshed(asked.text("refresh_token"), client, asked.now)
+    grant = org.sessions.refreshable(asked.text("refresh_token"), client, asked.now)
     user = active(org, org.users[grant.user])
+    if client.rotate:
+        grant = org.sessions.rotated(grant, client, asked.now)
     return Granted(_opened(org, asked, client, grant), client, user, grant.refresh if client.rotate else None)
 
 
