@@ -95,13 +95,15 @@ def _stop(code: int, said: str = "") -> NoReturn:
 
 
 def _bug() -> NoReturn:
-    """A report without a raw traceback; values of records stay out of it."""
+    """A report of where it happened. What exceptions say stays out of it: they quote values of records, and secrets."""
+    lines, error = list[str](), sys.exc_info()[1]
+    while error:
+        lines += [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n\n"]
+        error = error.__cause__ or error.__context__
     with tempfile.NamedTemporaryFile(
         "w", prefix="connector-bug-", suffix=".txt", dir=_writable(), delete=False
     ) as file:
-        file.write(
-            f"connector {__version__}, Python {sys.version}\n{' '.join(sys.argv[1:2])}\n\n{traceback.format_exc()}"
-        )
+        file.write(f"connector {__version__}, Python {sys.version}\n{' '.join(sys.argv[1:2])}\n\n{''.join(lines)}")
     _stop(3, f"This is a bug of connector, not yours. What happened is in {file.name}; please report it.")
 
 

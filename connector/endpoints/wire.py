@@ -147,6 +147,10 @@ class Wire:
         except _NOT_SENT as error:
             said = f"no connection to {url.netloc.decode()}: {_reason(error)}; is the address right, and the system up?"
             raise Unreachable(said) from None
+        except httpx.LocalProtocolError:  # its text quotes the header: a token, a key
+            raise EndpointError(
+                f"{asked} was not sent: a header (a token, a key?) has a character not allowed"
+            ) from None
         except (httpx.HTTPError, zlib.error) as error:
             kind: type[EndpointError] = Unavailable if safe else Unanswered
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None

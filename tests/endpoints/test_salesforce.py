@@ -128,6 +128,7 @@ def scripted(
 
 
 DESCRIBED = recorded(PROSPECT)
+ROW = {"Id": "a01Sb0000000001IAA", "SystemModstamp": "2026-03-02T08:59:00Z"}
 ASK = Query(PROSPECT, (EMAIL,), stamped=False)
 
 
@@ -592,7 +593,7 @@ def test_rows_come_in_our_spelling():
 
 
 def test_rows_that_only_look_alike_are_dropped():
-    tidy = form(Query(PROSPECT, where=(Where("Name", (" ada L",), fold=True),)), SHAPES)
+    tidy = form(Query(PROSPECT, where=(Where("Name", (" ada L",), fold=True),), stamped=False), SHAPES)
     assert tidy([{"Name": "Ada  L"}, {"Name": "Ada of L"}, {"Name": None}]) == [{"Name": "Ada  L"}]
 
 
@@ -883,16 +884,17 @@ def without(*names):
 def test_a_field_that_was_added_is_read_in_the_same_poll():
     new = {"name": "Region__c", "label": "Region", "type": "string", "filterable": True}
     grown = DESCRIBED | {"fields": [*DESCRIBED["fields"], new]}
-    with scripted(composite(grown, rows()), composite(rows({"Region__c": "North"}))) as adapter:
-        assert ask(adapter, Query(PROSPECT, whole=True, stamped=False)) == [{"Region__c": "North"}]
+    row = ROW | {"Region__c": "North"}
+    with scripted(composite(grown, rows()), composite(rows(row))) as adapter:
+        assert ask(adapter, Query(PROSPECT, whole=True, stamped=False)) == [row]
         assert "Region__c" in adapter.script.requests[-1].content.decode()
         assert adapter.calls == 2
 
 
 def test_a_field_that_was_removed_is_no_longer_asked_for():
     failing = (400, [{"errorCode": "INVALID_FIELD", "message": f"No such column '{EMAIL}'"}])
-    with scripted(composite(without(EMAIL), failing), composite(rows({"Name": "Ada"}))) as adapter:
-        assert ask(adapter, Query(PROSPECT, whole=True, stamped=False)) == [{"Name": "Ada"}]
+    with scripted(composite(without(EMAIL), failing), composite(rows(ROW))) as adapter:
+        assert ask(adapter, Query(PROSPECT, whole=True, stamped=False)) == [ROW]
 
 
 def test_a_path_whose_field_is_gone_is_named():

@@ -349,6 +349,16 @@ def test_a_message_has_no_query_and_no_secret(caplog):
     assert "canary" not in caplog.text
 
 
+@pytest.mark.parametrize("key", ["canary\nX: y", "canary\0"])
+def test_a_header_that_cannot_be_sent_is_not_quoted(key):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with wired(url) as wire, pytest.raises(EndpointError, match="was not sent: a header") as caught:
+            wire.send("GET", "/x", headers={"Authorization": f"Bearer {key}"})
+    assert "canary" not in str(caught.value)
+    assert not isinstance(caught.value, Unavailable)
+
+
 def test_a_reply_does_not_show_what_it_carries():
     assert "canary" not in repr(Reply(200, "GET https://a/", True, {"X": "canary"}, b"canary"))
 

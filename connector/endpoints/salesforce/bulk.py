@@ -59,7 +59,7 @@ def pages(
         count += len(cells)
         try:
             rows = [row_of(row) for row in cells]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LostPlace(f"a Bulk job gave a value of {query.object} that cannot be read: {error}") from None
         yield rows, False
     if count != job.get("numberRecordsProcessed"):

@@ -203,7 +203,8 @@ class Session:
             error = refusal(reply.asked, reply.json())
         except EndpointError:
             error = None
-        if not_now := reply.busy(str(error) if error and reply.status >= 500 else ""):
+        why = str(error).removeprefix(f"{reply.asked}: ") if error and reply.status >= 500 else ""
+        if not_now := reply.busy(why):
             raise not_now
         said = error or f"{reply.asked} answered {reply.status}: {STATUSES.get(reply.status, 'and no reason')}"
         if reply.status == 401 or (error is None and reply.status == 403):

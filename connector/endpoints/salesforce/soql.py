@@ -15,7 +15,7 @@ from typing import Any
 
 from connector import canon
 from connector.endpoints.forms import FORMS, near
-from connector.errors import Drifted, SpecError
+from connector.errors import Drifted, SpecError, Unavailable
 from connector.model import Query, Row, Shape, Where, Window
 
 Shapes = Mapping[str, Shape]
@@ -253,7 +253,10 @@ def _fitting(where: Where, kind: str) -> Iterator[Where]:
 
 
 def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
-    """What puts rows of one query into our spelling: worked out once, from the shapes, and applied per page."""
+    """What puts rows of one query into our spelling: worked out once, from the shapes, and applied per page.
+
+    Rows that are none, or do not say which they are, are no answer: they raise Unavailable.
+    """
     fixes: Fixes = {name: form(child, shapes) for name, child in query.children.items()}
     for path in columns(query, shapes[query.object]):
         *parents, last = path.split(".")
@@ -264,8 +267,16 @@ def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
             inner[last] = _org_id if FORMS[found] is canon.id18 else FORMS[found]
     folds = [(tuple(each.field.split(".")), set(map(canon.fold, each.values))) for each in query.where if each.fold]
 
+    identity = fixes.keys() & {"Id", stamp_of(shapes[query.object])}
+
     def rows(some: list[Row]) -> list[Row]:
-        tidy = [_tidy(row, fixes) for row in some]
+        try:
+            tidy = [_tidy(row, fixes) for row in some]
+            told = all(isinstance(row[name], str) for row in tidy for name in identity)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            told = False
+        if not told:
+            raise Unavailable(f"the org gave rows of {query.object} that cannot be read: not what its describe says")
         return [row for row in tidy if all(canon.fold(canon.reach(row, path)) in wanted for path, wanted in folds)]
 
     return rows
