@@ -66,7 +66,7 @@ def every(name: str, way: str) -> dict[str, list[str]]:
             continue
         if (at + len(name)) % kind.each:
             continue
-        for lasting in (False, True)[: 1 + ((at + len(name)) % 6 == 0 and not kind.slow)]:
+        for lasting in (False, True)[: 1 + ((at + len(name)) % 12 == 0 and not kind.slow)]:
             found, ended = case(world, way, kind, at, expected, lasting=lasting)
             said["ended"].append(ended)
             said["wrong"] += [f"{name}, {way}, {'from' if lasting else 'at'} {at} ({named}): {one}" for one in found]

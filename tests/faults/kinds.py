@@ -1,6 +1,6 @@
 """Every kind of fault that a request may meet: what comes back instead, or what becomes of the answer.
 
-`each`: those that the code treats as it does another kind strike at every third request only. `says`: what a message about it holds, where it is not overcome within the run. `applied` tells whether the org has done
+`each`: those that the code treats as it does another kind strike at every fourth request only. `says`: what a message about it holds, where it is not overcome within the run. `applied` tells whether the org has done
 what it was asked. `slow`: the deadline of a call is short. `only`: requests that it can happen to; at the others it is skipped.
 """
 
@@ -142,13 +142,13 @@ SESSION = "check the integration user's rights|sign in again|refused the client 
 KINDS: dict[str, Kind] = {
     # ---- the network ----
     "connection refused": Kind("refused", "is the address right, and the system up"),
-    "reset before": Kind(lambda *_: replace(NOTHING, end="reset"), LOST),
+    "reset before": Kind(lambda *_: replace(NOTHING, end="reset"), LOST, each=4),
     "reset after": Kind(done(lambda _: replace(NOTHING, end="reset")), LOST),
-    "hung up before": Kind(lambda *_: NOTHING, LOST, each=3),
+    "hung up before": Kind(lambda *_: NOTHING, LOST, each=4),
     "hung up after": Kind(done(lambda _: NOTHING), LOST),
     "silent before": Kind(lambda *_: replace(NOTHING, end="hangs"), LOST, slow=True),
     "silent after": Kind(done(lambda _: replace(NOTHING, end="hangs")), LOST, slow=True),
-    "cut off in the head": Kind(done(lambda answer: replace(answer, cut=12, end="closed")), LOST, each=3),
+    "cut off in the head": Kind(done(lambda answer: replace(answer, cut=12, end="closed")), LOST, each=4),
     "cut off by length": Kind(done(half), LOST),
     "cut off in chunks": Kind(
         done(
@@ -161,80 +161,82 @@ KINDS: dict[str, Kind] = {
             )
         ),
         LOST,
-        each=3,
+        each=4,
     ),
     "cut off without a length": Kind(done(lambda answer: half(answer, framed=False)), f"{LOST}|{BODY}"),
-    "comes in pieces": Kind(done(lambda answer: replace(answer, pieces=50)), "nothing", each=3),
-    "stops in the middle": Kind(done(lambda answer: replace(half(answer), end="hangs")), LOST, slow=True, each=3),
-    "not HTTP": Kind(done(lambda answer: replace(answer, status=-1)), LOST, each=3),
+    "comes in pieces": Kind(done(lambda answer: replace(answer, pieces=50)), "nothing", each=4),
+    "stops in the middle": Kind(done(lambda answer: replace(half(answer), end="hangs")), LOST, slow=True, each=4),
+    "not HTTP": Kind(done(lambda answer: replace(answer, status=-1)), LOST, each=4),
     "too many headers": Kind(
         done(lambda answer: replace(answer, headers={f"X-{n}": "x" * 1000 for n in range(200)})),
         f"{LOST}|{BODY}",
-        each=3,
+        each=4,
     ),
     "cookies": Kind(
-        done(lambda answer: replace(answer, headers={**answer.headers, "Set-Cookie": "a=b"})), "nothing", each=3
+        done(lambda answer: replace(answer, headers={**answer.headers, "Set-Cookie": "a=b"})), "nothing", each=4
     ),
     # ---- the edge ----
     "406": Kind(page(406), BUSY),
-    "413": Kind(page(413), "too large", each=3),
+    "413": Kind(page(413), "too large", each=4),
     "414": Kind(page(414), "too long"),
     "420": Kind(page(420), BUSY),
-    "431": Kind(page(431), "too long", each=3),
+    "431": Kind(page(431), "too long", each=4),
     "429": Kind(page(429), BUSY),
-    "429 for half a minute": Kind(page(429, Retry_After="30"), BUSY, each=3),
+    "429 for half a minute": Kind(page(429, Retry_After="30"), BUSY, each=4),
     "429 for an hour": Kind(page(429, Retry_After="3600"), BUSY),
-    "500 page": Kind(page(500), f"{BUSY}|{LOST}", each=3),
+    "500 page": Kind(page(500), f"{BUSY}|{LOST}", each=4),
     "502": Kind(page(502), f"{BUSY}|{LOST}"),
     "503": Kind(page(503), f"{BUSY}|{LOST}"),
-    "503 for a while": Kind(page(503, Retry_After="7"), BUSY, each=3),
-    "redirect here": Kind(page(307, Location="/elsewhere"), "redirect, which is not followed", each=3),
+    "503 for a while": Kind(page(503, Retry_After="7"), BUSY, each=4),
+    "redirect here": Kind(page(307, Location="/elsewhere"), "redirect, which is not followed", each=4),
     "redirect there": Kind(page(302, Location="https://evil.example.com/"), "redirect, which is not followed"),
-    "redirect to a file": Kind(page(301, Location="file:///etc/passwd"), "redirect, which is not followed", each=3),
+    "redirect to a file": Kind(page(301, Location="file:///etc/passwd"), "redirect, which is not followed", each=4),
     "login page": Kind(page(200), f"{BODY}"),
-    "403 page": Kind(page(403), SESSION),
-    "404 page": Kind(page(404), "check `login` and `version`|no longer|was cut off", each=3),
+    "403 page": Kind(page(403), SESSION, each=4),
+    "404 page": Kind(page(404), "check `login` and `version`|no longer|was cut off", each=4),
     # ---- the org ----
     "401": Kind(refused(401, "INVALID_SESSION_ID", "Session expired or invalid"), SESSION),
     "401 for ever": Kind(
         refused(401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API"), SESSION
     ),
-    "API off": Kind(refused(403, "API_DISABLED_FOR_ORG"), "may not use the API", each=3),
+    "API off": Kind(refused(403, "API_DISABLED_FOR_ORG"), "may not use the API", each=4),
     "calls used up": Kind(refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."), "24 hours"),
     "calls at once": Kind(
         refused(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded."),
         "too many calls that take long",
     ),
     "404": Kind(refused(404, "NOT_FOUND", "The requested resource does not exist"), "NOT_FOUND|was cut off"),
-    "locator gone": Kind(refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator"), "LOCATOR"),
+    "locator gone": Kind(refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator"), "LOCATOR", each=4),
     "query timeout": Kind(refused(400, "QUERY_TIMEOUT"), "QUERY_TIMEOUT.*took too long"),
     "locked": Kind(refused(400, "UNABLE_TO_LOCK_ROW"), "UNABLE_TO_LOCK_ROW.*somebody else"),
-    "unknown code": Kind(refused(400, "SOMETHING_NEW"), "SOMETHING_NEW", each=3),
+    "unknown code": Kind(refused(400, "SOMETHING_NEW"), "SOMETHING_NEW", each=4),
     "500": Kind(refused(500, "UNKNOWN_EXCEPTION"), f"{BUSY}|{LOST}"),
-    "503 of the org": Kind(refused(503, "SERVER_UNAVAILABLE"), f"{BUSY}|{LOST}", each=3),
+    "503 of the org": Kind(refused(503, "SERVER_UNAVAILABLE"), f"{BUSY}|{LOST}", each=4),
     # ---- answers that do not hold together ----
-    "empty": Kind(done(lambda answer: replace(answer, body=b"", headers=JSON)), BODY, each=3),
-    "null": Kind(said(200, None), BODY, each=3),
+    "empty": Kind(done(lambda answer: replace(answer, body=b"", headers=JSON)), BODY, each=4),
+    "null": Kind(said(200, None), BODY, each=4),
     "list for object": Kind(rewritten(_swapped), BODY),
     "not JSON": Kind(done(lambda answer: replace(answer, body=b'{"done": tru', headers=JSON)), BODY),
-    "deep JSON": Kind(done(lambda answer: replace(answer, body=b"[" * 100_000, headers=JSON)), BODY),
-    "huge number": Kind(done(lambda answer: replace(answer, body=b"9" * 100_000, headers=JSON)), BODY, each=3),
-    "no done": Kind(rewritten(_undone), BODY),
+    "deep JSON": Kind(done(lambda answer: replace(answer, body=b"[" * 100_000, headers=JSON)), BODY, each=4),
+    "huge number": Kind(done(lambda answer: replace(answer, body=b"9" * 100_000, headers=JSON)), BODY, each=4),
+    "no done": Kind(rewritten(_undone), BODY, each=4),
     "wrong total": Kind(rewritten(_total), BODY),
     "rows that are none": Kind(rewritten(_strange), BODY),
-    "rows without ids": Kind(rewritten(_nameless), BODY),
-    "values bent": Kind(rewritten(_bent), BODY),
+    "rows without ids": Kind(rewritten(_nameless), BODY, each=4),
+    "values bent": Kind(rewritten(_bent), BODY, each=4),
     "result missing": Kind(rewritten(_short), BODY, only=WRITES),
     "result too many": Kind(rewritten(_long), BODY, only=WRITES),
     "result unclear": Kind(rewritten(_unsure), BODY, only=WRITES),
     "bomb": Kind(bomb, "more than 1 MB"),
-    "too large": Kind(said(200, b'"' + b"x" * (2 << 20) + b'"'), "more than 1 MB"),
+    "too large": Kind(said(200, b'"' + b"x" * (2 << 20) + b'"'), "more than 1 MB", each=4),
     "page repeated": Kind("repeated", BODY, only=r"GET .*/query/"),
     "seen late": Kind("late", "nothing", only=WRITES),
     "damaged packing": Kind(
-        done(lambda answer: replace(answer, headers={**JSON, "Content-Encoding": "gzip"}, body=b"no gzip")), LOST
+        done(lambda answer: replace(answer, headers={**JSON, "Content-Encoding": "gzip"}, body=b"no gzip")),
+        LOST,
+        each=4,
     ),
     "packing unknown": Kind(
-        done(lambda answer: replace(answer, headers={**JSON, "Content-Encoding": "br"}, body=b"x")), LOST, each=3
+        done(lambda answer: replace(answer, headers={**JSON, "Content-Encoding": "br"}, body=b"x")), LOST, each=4
     ),
 }
