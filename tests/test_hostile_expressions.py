@@ -1,6 +1,7 @@
 """Templates and paths written to escape, or to eat time or memory: refused when compiled, or harmless when run."""
 
 import json
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from connector import source
 from connector.values import ABSENT, compile_value
 
 MEMORY = 50 * 1024 * 1024
+SECONDS = 0.1 * 4  # of this process alone; four times, because the processors of a test are shared
 TEXT = 131_072
 HERE = Path(__file__).parent / "hostile"
 
@@ -43,6 +45,9 @@ def _cases():
 def test_it_is_refused_or_harmless(node, refused, row):
     problems = []
     before = json.dumps(row)
+    began = time.process_time()
+    compile_value(node, (), []).evaluate(row, None)
+    assert time.process_time() - began < SECONDS
     tracemalloc.start()
     try:
         value = compile_value(node, (), problems)
