@@ -21,7 +21,6 @@ check: $(VENV)/ready
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/bench.py
-	$(BIN)/python benchmarks/stages.py benchmarks/out/engine
 
 bench-peers: $(VENV)/bench
 	$(BIN)/python benchmarks/peers.py

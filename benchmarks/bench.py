@@ -167,6 +167,12 @@ def main():
         print(
             f"{one['goal']:60}{one['measured']:9.2f}{one['at_most']:9.2f}  {'' if one['measured'] <= one['at_most'] else 'missed'}"
         )
+    print("\nCPU seconds of each stage, 10,000 records, first run:", flush=True)
+    with org(10_000, 0) as url:
+        _, said = run([sys.executable, HERE / "stages.py", folder(url)], OUT)
+    stages = json.loads(said[said.index("{") :])
+    for stage, spent in stages.items():
+        print(f"  {stage:40}{spent:9.2f}")
     print(
         f"\nload of the machine {min(load):.1f} to {max(load):.1f} on {os.cpu_count()} cores; rows compared: 0 differ"
     )
@@ -177,7 +183,7 @@ def main():
         "sqlite": sqlite3.sqlite_version,
     }
     (HERE / "results.json").write_text(
-        json.dumps({"machine": machine, "results": results, "goals": told}, indent=1), "utf-8"
+        json.dumps({"machine": machine, "results": results, "goals": told, "stages": stages}, indent=1), "utf-8"
     )
 
 
