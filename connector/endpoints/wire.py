@@ -31,6 +31,10 @@ Transport = httpx.BaseTransport
 Content = Callable[[], Iterator[bytes]]
 """A body in pieces, from the beginning each time it is asked for."""
 NOT_MODIFIED = 304
+FLAT, RATIO = 16 << 20, 200
+"""A packed answer may have so many bytes however it is packed, and more only up to so many for each that was sent: pages of
+records have 10 to 50, a bomb has 1,000.
+"""
 LONGEST = 60.0
 """Seconds that are waited within a call; whoever is told to wait longer says so to the caller."""
 NOT_NOW = {406, 420, 429}
@@ -156,7 +160,9 @@ class Wire:
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None
         if body is None:
             kind = EndpointError if safe else Unanswered
-            raise kind(f"{asked} answered with more than {self._limit >> 20} MB: not read any further")
+            raise kind(
+                f"{asked} answered with more than {self._limit >> 20} MB, or packed what is far more: not read any further"
+            )
         if 300 < response.status_code < 400 and response.status_code != NOT_MODIFIED:
             raise EndpointError(
                 f"{asked} answered {response.status_code}, a redirect, which is not followed: "
@@ -178,18 +184,20 @@ class Wire:
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "gzip", "deflate"):
             raise httpx.DecodingError(f"unknown content encoding {coding[:20]!r}")
-        unzip, parts, size = None, list[bytes](), 0
+        unzip, parts, size, packed = None, list[bytes](), 0, 0
         assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - a synchronous transport has no other
         for chunk in response.stream:
+            packed += len(chunk)
+            most = min(self._limit, max(FLAT, RATIO * packed)) if coding != "identity" else self._limit
             while chunk:
                 part, rest = chunk, b""
                 if coding != "identity":
                     if unzip is None or unzip.eof:  # a gzip body may have several members
                         unzip = zlib.decompressobj(47)  # 47: gzip or zlib, as it turns out
-                    part, rest = unzip.decompress(chunk, self._limit + 1 - size), unzip.unused_data
+                    part, rest = unzip.decompress(chunk, most + 1 - size), unzip.unused_data
                 (parts.append if into is None else into.write)(part)
                 size += len(part)
-                if size > self._limit:
+                if size > most:
                     return None
                 chunk = rest  # noqa: PLW2901 - what is left of it
         if unzip is not None and not unzip.eof:
