@@ -50,7 +50,7 @@ def typed(command: str, cwd: Path, environment: Mapping[str, str]) -> subprocess
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -276,7 +276,7 @@ def test_shapes_are_not_recorded_in_the_package(again):
 
 
 def git(*words: str, cwd: Path = ROOT) -> list[str]:
-    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, timeout=180, check=False)
     if done.returncode:
         pytest.skip(f"not a clone: {done.stderr.strip()}")
     return done.stdout.splitlines()
@@ -318,5 +318,5 @@ def test_make_has_nothing_to_do_but_what_it_says(clone):
     """The two commands of the README are targets, and begin with what a bare machine has."""
     for target in ("demo", "test"):
         command = ["make", "--no-print-directory", "--dry-run", target]  # it may run below a make itself
-        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=180, check=True)
         assert " -m venv " in done.stdout.splitlines()[0]
