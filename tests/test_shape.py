@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from connector.errors import SpecError
-from connector.model import Child, Field
+from connector.model import Child, Field, Option
 from connector.shape import dump, load, shape_of
 
 FOLDER = Path(__file__).parents[1] / "mappings" / "shapes"
@@ -60,7 +60,13 @@ def test_a_describe_becomes_a_shape():
     shape = shape_of(RAW)
     assert (shape.name, shape.label) == ("Visit__c", "Visit")
     assert shape.fields["Stage__c"] == Field(
-        "Stage__c", "picklist", 255, updateable=False, restricted=True, picklist=("open",)
+        "Stage__c",
+        "picklist",
+        255,
+        updateable=False,
+        restricted=True,
+        picklist=("open",),
+        options=(Option("open", "Open"), Option("old", "Old", active=False)),
     )
     assert shape.fields["OwnerId"] == Field(
         "OwnerId", "reference", 18, nillable=False, defaulted=True, targets=("Group", "User"), relationship="Owner"
