@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connector import canon
+from connector.endpoints.forms import brief
 from connector.errors import Drifted, EndpointError, RateLimited, Rejected, Unanswered, Unauthorized, Unavailable
 from connector.model import Change, Written
 
@@ -101,11 +102,6 @@ STATUSES: Mapping[int, str] = {
 
 CONCURRENT = "too many calls that take long are under way in the org"
 USED_UP = "the org's API calls of 24 hours are used up; calls work again as they run out of that window"
-
-
-def brief(text: object) -> str:
-    """A message of the other side, fit for one line of a log: no markup, no walls of text."""
-    return " ".join(re.sub(r"<[^>]*>", " ", str(text)).split())[:200]
 
 
 def refusal(where: str, body: Any) -> EndpointError | None:

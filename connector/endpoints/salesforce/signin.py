@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from connector import canon
-from connector.endpoints.salesforce.codes import brief
+from connector.endpoints.forms import brief
 from connector.endpoints.wire import Transport, Wire, loopback
 from connector.errors import SetupError, Unauthorized, Unavailable
 from connector.model import Clock
