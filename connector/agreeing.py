@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from connector import canon
 from connector.model import Column, Flow, Note, Row
@@ -19,8 +20,7 @@ Base = Mapping[str, Any]
 """Field of one side -> its value there when the two sides were last the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(msgspec.Struct, frozen=True):
     """What is to be written (field -> (what the target holds, what it gets)), and the bases once it is."""
 
     changed: Mapping[str, tuple[Any, Any]]

@@ -6,8 +6,9 @@ They belong to their record: it fails when one of them does, and is tried again 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from connector.answering import Answering
 from connector.errors import Drifted

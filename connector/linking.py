@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from connector.errors import SpecError
 
@@ -76,8 +77,6 @@ def relink(store: Store, project: Project, name: str, home: str, remote: str, no
 
 
 def _switch(store: Store, project: Project, name: str, home: str, remote: str | None, switch: str) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
     from connector.project import SystemClock  # noqa: PLC0415
 
     stream = store.stream(project.name, name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from connector import canon
 from connector.agreeing import agree, bases
@@ -35,8 +37,7 @@ from connector.shape import valid
 from connector.state import Intent, Link
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(msgspec.Struct, frozen=True):
     """A joined row with what its mapping makes of it. `keys` are normalised for comparing, `key` identifies the link."""
 
     joined: Joined
@@ -50,8 +51,7 @@ class Mapped:
         return Outcome(joined.record, joined.read, status, reason, message, label=joined.label, **more)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What is to be done with one row: a change to write, or its outcome at once. `target` is the row that was found."""
 
     mapped: Mapped
@@ -59,7 +59,7 @@ class Decision:
     outcome: Outcome | None = None
     target: str | None = None
     notes: tuple[Note, ...] = ()
-    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    changed: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
     bases: tuple[str, str] | None = None
     """Of a pair: what its link remembers of home and remote once this is done."""
 

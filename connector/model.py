@@ -6,11 +6,12 @@ A record's way: `Endpoint.read(queries)` yields a `Page` -> the engine makes joi
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, Literal, Protocol
+
+import msgspec
 
 from connector.errors import EndpointError
 
@@ -33,8 +34,7 @@ class Clock(Protocol):
 # ---- what an object looks like ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """A value of a picklist. `valid_for`: base64 of bits, the n-th (from the left) is the n-th value of the controller."""
 
     value: str
@@ -43,8 +43,7 @@ class Option:
     valid_for: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One field as its system describes it; `type` in Salesforce's words (string, datetime, reference ...)."""
 
     name: str
@@ -68,29 +67,26 @@ class Field:
     """The field on which a dependent picklist depends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(msgspec.Struct, frozen=True):
     """Rows of `object` whose `field` holds the Id of this object's row."""
 
     object: str
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """What lint, SELECT lists and canonical forms need to know of an object."""
 
     name: str
     label: str
     fields: Mapping[str, Field]
-    children: Mapping[str, Child] = field(default_factory=dict)
+    children: Mapping[str, Child] = msgspec.field(default_factory=dict)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """`field` equals one of `values`; with `fold`, compared without letter case, outer blanks and doubled spaces."""
 
     field: str
@@ -98,8 +94,7 @@ class Where:
     fold: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """Rows stamped in [since, until], ordered by (stamp, id), from behind the row `after` on.
 
     `field` names the stamp; None is the system's own (`Keys.stamp`). `since` None reads from the beginning.
@@ -111,8 +106,7 @@ class Window:
     after: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Rows of one object. `paths` are dotted, as the mapping spells them; `whole` adds every field of the object.
 
     `stamped` asks for id and stamp besides `paths` (the rows of a trigger need them); otherwise exactly `paths` are
@@ -128,12 +122,11 @@ class Query:
     window: Window | None = None
     order: tuple[str, ...] = ()
     stamped: bool = True
-    children: Mapping[str, Query] = field(default_factory=dict)
+    children: Mapping[str, Query] = msgspec.field(default_factory=dict)
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Rows that answer `queries[query]`; pages of one query come in order and together, `last` closes it."""
 
     query: int
@@ -141,8 +134,7 @@ class Page:
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The names of the columns that say which row this is, and when it changed and was made."""
 
     id: str
@@ -153,8 +145,7 @@ class Keys:
 # ---- writing ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One write. `values` are nested as the mapping nests them; for `update` only what differs.
 
     `key`, of a create: the field whose value no row had when it was looked for, however it is spelled. If it can have each
@@ -177,16 +168,14 @@ class File:
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """The answer to one change, in its place: the target's id, or what went wrong with this row alone."""
 
     id: str | None
     error: EndpointError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One scalar (or JSON) place of a mapped record: `path` in the nested values, `name` where nesting is not possible.
 
     `kind`: text, integer, number, boolean, instant, date, json.
@@ -253,8 +242,7 @@ class Endpoint(Protocol):
 Why = list["Branch"]
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True):
     """One step of how a value came about: which rule, what it gave, and whether it won or why it lost."""
 
     at: tuple[str | int, ...]
@@ -264,8 +252,7 @@ class Branch:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(msgspec.Struct, frozen=True):
     """A record that its mapping does not write, and why (`no_parent`)."""
 
     reason: str
@@ -274,8 +261,7 @@ class Skip:
     outcome: Literal["skipped", "blocked", "failed"] = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """An id of the other side that a value needs: of a linked record (`kind` link), or as a lookup finds it.
 
     `of` gives this side's id for a joined row, None where nothing is asked.
@@ -289,8 +275,7 @@ class Ask:
     """Where the mapping says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What was found for an Ask: the id, or None; what the log says of it; or why the record cannot be written."""
 
     id: str | None
@@ -312,8 +297,7 @@ evaluating notes values that no map names.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """One name that paths start with: what is asked of the source for it."""
 
     name: str
@@ -327,7 +311,7 @@ class Read:
     where: tuple[Where, ...]
     order: tuple[str, ...]
     watch: Watch | None
-    linked: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+    linked: Mapping[str, tuple[str, bool]] = msgspec.field(default_factory=dict)
     """Field -> (object, active): only rows whose field holds the source's id of a link, or active link, of that object."""
     picklist: str | None = None
     """The rows are the values of this field of `object`."""
@@ -335,8 +319,7 @@ class Read:
     """Only the values that are valid for this one of the controlling field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(msgspec.Struct, frozen=True):
     """How far back a read of changed records looks. `first`: "all", "none" or a duration."""
 
     field: str | None
@@ -347,31 +330,27 @@ class Watch:
     sync: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(msgspec.Struct, frozen=True):
     """Rows of the read `name` whose fields equal values of the row so far: `on` maps field -> path, and its function."""
 
     name: str
     on: Mapping[str, Path]
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """A path into the joined row, compiled: as text, and as a function that gives None for what is missing."""
 
     text: str
     get: Callable[[Row], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True):
     changed: str
     joins: tuple[Join, ...] = ()
     unless: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One part of a match key: `field` of the target equals what `value` gives for the joined row and what is mapped of it.
 
     `compare`: exact, ignore_case or instant. `foreign`: the value is spelled as the source spells it.
@@ -383,8 +362,7 @@ class Key:
     foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     keys: tuple[Key, ...]
     by_link: bool
     found: Literal["replace", "update", "skip", "link"]
@@ -392,8 +370,7 @@ class Match:
     differs: Literal["create", "replace", "fail"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(msgspec.Struct, frozen=True):
     """One object in one direction with everything resolved: what the engine runs."""
 
     connection: str
@@ -411,8 +388,8 @@ class Flow:
     digest: str
     """Hash of the rules, so that a changed mapping is noticed."""
     asks: tuple[Ask, ...] = ()
-    lookups: Mapping[str, Lookup] = field(default_factory=dict)
-    settings: Row = field(default_factory=dict)
+    lookups: Mapping[str, Lookup] = msgspec.field(default_factory=dict)
+    settings: Row = msgspec.field(default_factory=dict)
     children: tuple[Below, ...] = ()
     two_way: TwoWay | None = None
     """Of a pair: its links are shared by both directions, whichever of them are open."""
@@ -420,8 +397,7 @@ class Flow:
     """A picklist that depends on another is written, as far as recorded shapes tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """How an id of the source becomes one of the target: by the one record there whose `key` equals.
 
     `calls`: which of list, find and create the target has for it.
@@ -435,8 +411,7 @@ class Lookup:
     calls: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Below:
+class Below(msgspec.Struct, frozen=True):
     """Records made below each record: of the items of a list of its row, or of the values of a picklist.
 
     `item` is what one is called in the row, `link` the field that holds the id of the record above. The flow has no reads
@@ -450,8 +425,7 @@ class Below:
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class TwoWay:
+class TwoWay(msgspec.Struct, frozen=True):
     """The object has a pair. `open`: both directions are, so only what changed since the two sides were last the same is
     carried over; when both have changed a field, `conflict` says who wins. `paths`: field of the target -> field of the source.
     """
@@ -464,8 +438,7 @@ class TwoWay:
 # ---- what happened ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What happened to one source record. `read` is the trigger's read, `message` is for people."""
 
     record: str
@@ -476,11 +449,10 @@ class Outcome:
     target: str | None = None
     field: str | None = None
     label: str = ""
-    changed: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    changed: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A line of the log: a warning or error about a record, or about the run (record None)."""
 
     level: Literal["info", "warning", "error"]

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from connector import canon
 from connector.errors import Drifted
@@ -40,8 +42,7 @@ Keep = Callable[[str, str, str], bool]
 """Whether a version is to be stored, by its read, its stamp and what carries it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """One query of a pass, and which trigger it is for. `parked` rows are tried again, whatever was handled."""
 
     trigger: int
@@ -52,8 +53,7 @@ class Asked:
     """The rows are the values of a picklist: the shape has them, and no query is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """What one output is built from: the changed record's id, the row that paths read, and the versions in it."""
 
     record: str

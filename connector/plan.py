@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from connector import spec
 from connector.canon import reach
@@ -49,8 +51,7 @@ WAYS: Mapping[str, tuple[bool, bool]] = {
 """Direction -> (pull, push)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(msgspec.Struct, frozen=True):
     """Which ways are open, and the first layer that closed one that the layers before it left open."""
 
     pull: bool
@@ -115,8 +116,7 @@ def calls(mapping: spec.Mapping, connection: spec.Connection, system: str) -> Ma
     return {name: frozenset(each) for name, each in chosen.items()} if isinstance(chosen, dict) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(msgspec.Struct, frozen=True):
     """A call that the mapping needs and a system does not have; `at` is the setting that says so."""
 
     at: tuple[str, ...]
@@ -472,8 +472,8 @@ def _digest(rules: spec.Object, way: str, chosen: Row) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -18,6 +18,8 @@ from pathlib import Path
 from time import sleep
 from typing import Any, NoReturn
 
+import msgspec
+
 from connector import engine, lint, plan, shape, spec
 from connector.answering import Known, lock
 from connector.endpoints import connect as connect_system
@@ -44,8 +46,7 @@ class SystemClock:
         sleep(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """One connection with the mapping that it narrows. `root` is what relative paths in it count from."""
 
     file: Path

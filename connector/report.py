@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
 
 from connector import canon
 from connector.model import Flow, Outcome
@@ -25,7 +27,7 @@ def as_json(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return canon.text(value)
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    return asdict(value) if isinstance(value, msgspec.Struct) else str(value)
 
 
 def runs(done: Sequence[Run], seen: Sequence[Seen] = (), most: int = 5) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 Direction = Literal["pull", "push", "both", "disabled"]
 
@@ -40,8 +41,7 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(msgspec.Struct, frozen=True):
     field: str | None
     overlap: str
     at_least: str | None
@@ -50,8 +50,7 @@ class Watch:
     sync: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     object: str | None
     picklist: str | None
     valid_for: str | None
@@ -63,22 +62,19 @@ class Read:
     order: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True):
     changed: str
     with_: Map[str, Map[str, str]]
     unless_joined_by: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     field: str
     compare: Literal["exact", "ignore_case"]
     from_: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     keys: tuple[Key, ...]
     by: Literal["link"] | None
     found: Literal["replace", "update", "skip", "link"]
@@ -86,8 +82,7 @@ class Match:
     differs: Literal["create", "replace", "fail"] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(msgspec.Struct, frozen=True):
     read: Map[str, Read]
     each: str | None
     as_: str | None
@@ -96,16 +91,14 @@ class Child:
     fields: Map[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """The two ways of an object, each as an ordinary object that flows one way."""
 
     home: Object
     remote: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(msgspec.Struct, frozen=True):
     """`pair`: the rules stand in there, by the side that is read."""
 
     direction: Direction
@@ -122,16 +115,14 @@ class Object:
     children: Map[str, Child]
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """`every` None: manual."""
 
     every: str | None
     objects: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Systems:
+class Systems(msgspec.Struct, frozen=True):
     """`calls`: system -> the setting that says which calls it has."""
 
     home: str
@@ -139,8 +130,7 @@ class Systems:
     calls: Map[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     object: str
     key: str
     compare: Literal["exact", "ignore_case"]
@@ -148,8 +138,7 @@ class Lookup:
     missing: Literal["empty", "create", "create_or_empty", "skip", "fail", "ask"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(msgspec.Struct, frozen=True):
     mapping: str
     version: int
     about: str | None
@@ -162,13 +151,11 @@ class Mapping:
     objects: Map[str, Object]
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionObject:
+class ConnectionObject(msgspec.Struct, frozen=True):
     direction: Direction | None
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True):
     connection: str
     mapping: str
     enabled: bool

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from connector.answering import Known
 from connector.errors import Drifted, EndpointError, RateLimited, Unauthorized
@@ -15,8 +16,7 @@ from connector.state import Store
 STATUSES = ("created", "updated", "unchanged", "skipped", "blocked", "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(msgspec.Struct, frozen=True):
     """Everything outside a flow. `allowed` is asked before each batch of writes; `ahead` may read pages in advance;
     `known` is what lookups have found, shared by the flows of one run; `files` makes a File of an address.
     """
@@ -30,14 +30,13 @@ class World:
     allowed: Callable[[], bool] = lambda: True
     ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
     told: Callable[[Outcome], None] = lambda _outcome: None
-    known: Known = field(default_factory=dict)
+    known: Known = msgspec.field(default_factory=dict)
     dry: bool = False
     files: Callable[[Any], Any] = lambda address: address
     alone: Callable[[str], AbstractContextManager[Any]] = lambda _name: nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """How a run ended, and of which system if one was `unreachable`. read = created + updated + unchanged + skipped + blocked + failed, whatever happened.
 
     status: ok, partial (something failed or is blocked), failed (it could not go through), paused, running (by another).
@@ -47,7 +46,7 @@ class Run:
     object: str
     direction: str
     status: str
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = msgspec.field(default_factory=dict)
     calls: int = 0
     since: str | None = None
     until: str | None = None

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import httpx
 import pytest
+from msgspec import structs
 
 from connector import __version__, engine, errors, plan, shape, source, spec, state
 from connector.auth import auth
@@ -343,7 +344,7 @@ def seen_on_the_way(folder: Path) -> dict[str, Any]:
 
         to = ends["hatch"]
         world = World(ends["i360"], Heard(to, write), store, Stopped())
-        seen["run"] = engine.run(replace(flow, record=record), world)
+        seen["run"] = engine.run(structs.replace(flow, record=record), world)
         store.close()
         for end in ends.values():
             end.close()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from endpoints.databases import schema  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from connector import canon, engine, plan, project, shape, spec
 from connector.endpoints.memory import Fault, Memory

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_type_hints
 
+import msgspec
 import pytest
 
 from connector import plan, source, spec
@@ -80,13 +80,13 @@ def least(definition: str) -> Any:
 
 @pytest.mark.parametrize("definition", TYPES)
 def test_a_type_has_the_keys_of_its_definition(definition: str) -> None:
-    fields = {field.name.removesuffix("_") for field in dataclasses.fields(TYPES[definition])}
+    fields = {name.removesuffix("_") for name in TYPES[definition].__struct_fields__}
     assert fields == set(DEFS[definition]["properties"])
 
 
 def test_systems_are_home_and_remote_and_what_they_can() -> None:
     """The calls of a system stand at its name in a mapping, and beside both names once it is read."""
-    fields = {field.name for field in dataclasses.fields(spec.Systems)}
+    fields = {*spec.Systems.__struct_fields__}
     assert fields == {*DEFS["mapping"]["properties"]["systems"]["properties"], "calls"}
     assert {"name", "calls"} == set(DEFS["system_name"]["properties"])
     named = {"home": "hatch", "remote": {"name": "i360", "calls": "settings.calls"}}
@@ -95,14 +95,14 @@ def test_systems_are_home_and_remote_and_what_they_can() -> None:
 
 
 def test_a_pair_is_its_two_sides() -> None:
-    fields = {field.name for field in dataclasses.fields(spec.Pair)}
+    fields = {*spec.Pair.__struct_fields__}
     assert fields == set(DEFS["pair"]["properties"])
 
 
 def test_every_type_of_the_module_is_compared() -> None:
-    made = {value for value in vars(spec).values() if dataclasses.is_dataclass(value)}
+    made = {value for value in vars(spec).values() if isinstance(value, msgspec.StructMeta)}
     assert made == {*TYPES.values(), spec.Systems, spec.Pair}
-    assert all(one.__dataclass_params__.frozen for one in made)  # type: ignore[attr-defined]
+    assert all(one.__struct_config__.frozen for one in made)
 
 
 @pytest.mark.parametrize("definition", TYPES)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from connector import examples, lint, project, source, spec
 from connector.cli import main

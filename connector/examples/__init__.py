@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from connector import plan
 from connector.endpoints.memory import Memory
@@ -29,8 +30,7 @@ MOST_KILLS = 400
 """A run that has more I/O points than this does not end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """How one example went: `faults` says what differs, a text of one or more lines each; empty when it passed."""
 
     id: str

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
+
 from connector import canon
 from connector.endpoints.http.call import filled, holes
 from connector.endpoints.http.rows import READ, SENT, formed
@@ -29,16 +31,14 @@ _PATH = re.compile(r"!?\w+(\.\w+)*")
 _UNSERVED = ("mint", "batch", "form", "link")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """`body` None with `status` 0: the connection breaks."""
 
     status: int
     body: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One call of the file. `verb` is list, find, create, update or save, `field` what a find looks for."""
 
     object: str

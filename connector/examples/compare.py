@@ -6,9 +6,10 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from connector import canon
 from connector.endpoints.files import encoded
@@ -16,8 +17,7 @@ from connector.model import Branch, File, Why
 from connector.source import At, Source, lookup
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """One place where the two differ: `want` and `got` as they are printed."""
 
     at: str

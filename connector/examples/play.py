@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from connector import canon, lint, plan, spec
 from connector.endpoints.memory import Fault, Memory
@@ -195,7 +198,7 @@ class Play:
                 self.windows[done.object] = (done.since, done.until)
 
     def preview(self, _what: object) -> None:
-        replace(self.runner(), told=lambda _flow, _outcome: None).preview()
+        dataclasses.replace(self.runner(), told=lambda _flow, _outcome: None).preview()
 
     def lint(self, _what: object) -> None:
         """The connection as it is now, and the mapping."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from connector import canon, lint, shape, spec
 from connector.errors import SpecError
@@ -15,8 +16,7 @@ from connector.project import Project, refused
 from connector.source import At, Source, read
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
+class Suite(msgspec.Struct, frozen=True):
     """Linted, ready to run. `describes` are the recorded shapes as they lie in their files, with the file's own facts."""
 
     source: Source

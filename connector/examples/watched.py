@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
+
+import msgspec
+from msgspec.structs import replace
 
 from connector.model import Change, Endpoint, Flow, Row, Skip, Written
 from connector.project import Runner
@@ -80,8 +83,7 @@ class Watched:
             self.on_call(what)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """One joined row and what its mapping made of it, so that a wrong value can be asked where it came from."""
 
     flow: Flow

@@ -7,9 +7,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
+
+import msgspec
 
 from connector.source import At, Source, Span
 
@@ -118,8 +119,7 @@ LEVELS: dict[str, Level] = {
 """Codes that are not errors; a rule may say otherwise of a single finding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong. `at` is its place in the tree, `hint` what to write instead."""
 
     level: Level

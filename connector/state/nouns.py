@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
 
 from connector.model import Note, Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(msgspec.Struct, frozen=True):
     """One traversal of a window by all triggers. It outlives a killed run: the next one goes on where it stopped."""
 
     id: int
@@ -24,8 +26,7 @@ class Pass:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True):
     """`watermark`: everything up to there has been read. Instants are canonical text of the source's clock.
 
     A stream that flows both ways has one for each; `others` are those of the other ways, as they are stored.
@@ -35,7 +36,7 @@ class Cursor:
     activated: str | None = None
     open: Pass | None = None
     way: str = ""
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @classmethod
     def load(cls, text: str, way: str = "") -> Cursor:
@@ -54,8 +55,7 @@ class Cursor:
         return json.dumps({**self.others, self.way: own})
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     id: int
     connection: str
     object: str
@@ -65,14 +65,12 @@ class Stream:
     running: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     stream: int
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """`home_base` and `remote_base`: what each side held when last seen, as JSON text; None where nobody has looked."""
 
     key: str
@@ -84,8 +82,7 @@ class Link:
     remote_base: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """One version of one record, and what carried it: its own trigger, or the one that joined it."""
 
     read: str
@@ -95,8 +92,7 @@ class Version:
     carrier: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(msgspec.Struct, frozen=True):
     """A failed or blocked record that waits for its next try."""
 
     read: str
@@ -105,8 +101,7 @@ class Parked:
     retry: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     key: str
     payload: str
     sent: str

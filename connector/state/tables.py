@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -107,7 +106,7 @@ def moment(value: int | None) -> datetime | None:
 @cache
 def common(table: sa.Table, cls: Any) -> tuple[str, ...]:
     """The fields of a class that are columns of a table, in the order in which the class is made from them."""
-    return tuple(one.name for one in fields(cls) if one.name in table.columns)
+    return tuple(name for name in cls.__struct_fields__ if name in table.columns)
 
 
 def of(table: sa.Table, cls: Any) -> sa.Select[Any]:

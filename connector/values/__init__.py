@@ -8,8 +8,9 @@ in the row: evaluating stays a pure function. Compiling never raises for bad inp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from connector import canon
 from connector.model import ABOVE, ANSWERS, PARENT, UNMAPPED, Ask, Branch, Row, Skip, Why

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from connector.model import Ask, Branch, Row, Why
 
@@ -56,8 +57,7 @@ def note(why: Why | None, at: At, text: str, value: Any, reason: str = "") -> No
         why.append(Branch(at, text, value, not missing(value), reason or lost(value)))
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """A path that is read, from its root: `("appointment", "CreatedDate")`, `*` for an item of a list.
 
     `at` is the place of the string `text` in the tree, `steps` where each step stands in it: -1 for `*` and for what
@@ -70,8 +70,7 @@ class Use:
     steps: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """What is wrong with a node, and what would be right; `offset` points into `text`, the string at `at`."""
 
     code: str
@@ -86,8 +85,7 @@ class Refused(Exception):
     """A text that is no path or template of ours; carries what `nothing` has to say of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(msgspec.Struct, frozen=True):
     """A compiled value. With a list, `evaluate` appends what happened to it: what stands last there is its own result.
 
     `kind`: text, integer, number, boolean, instant, date, json; None: whatever the paths give.
@@ -100,22 +98,21 @@ class Value:
     kind: str | None
     at: At
     text: str = ""
-    children: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    children: Mapping[str, Value] = msgspec.field(default_factory=dict)
     items: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """Where a node stands, the field it fills, and the paths of the items that each outer `each` gave a name."""
 
     at: At
     problems: list[Problem]
     text: str = ""
     field: Path = ()
-    names: Names = dataclasses.field(default_factory=dict)
-    top: Names = dataclasses.field(default_factory=dict)
+    names: Names = msgspec.field(default_factory=dict)
+    top: Names = msgspec.field(default_factory=dict)
     """Those of `names` that the whole record is made of: it is itself what becomes of an item."""
-    asks: list[Ask] = dataclasses.field(default_factory=list)
+    asks: list[Ask] = msgspec.field(default_factory=list)
     """What the values need to know of the other side, added as they are compiled."""
 
     @property

@@ -12,12 +12,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
 from jmespath import functions, parser, visitor
 from jmespath.exceptions import JMESPathError, ParseError
+from msgspec.structs import replace
 
 from connector.model import Row, Why
 from connector.values.nouns import ABSENT, Evaluate, Path, Refused, Scope, Use, Value, nearest, note, nothing, plain

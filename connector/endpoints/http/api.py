@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from connector import canon
 from connector.endpoints.http.call import Call, holes
@@ -39,14 +40,12 @@ def calls(tree: Any) -> Mapping[str, frozenset[str]]:
 # ---- what an api file says -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(msgspec.Struct, frozen=True):
     form: str
     exclusive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lister:
+class Lister(msgspec.Struct, frozen=True):
     """The call behind `list`, or one behind `find`."""
 
     call: Call
@@ -63,8 +62,7 @@ class Lister:
     folds: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     size: int
     item: Any
     results: Look
@@ -74,8 +72,7 @@ class Batch:
     tie: Look | None
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(msgspec.Struct, frozen=True):
     call: Call
     id: Look
     repeatable: bool
@@ -88,8 +85,7 @@ class Writer:
         return bool({"id", "record"} & (self.call.holes | holes(inner)))
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(msgspec.Struct, frozen=True):
     """One kind of record. Rows have id, stamp and time of creation under the last name of their place."""
 
     name: str
@@ -119,14 +115,12 @@ class Object:
         return (self.create if verb == "create" else self.update) or self.save
 
 
-@dataclass(frozen=True, slots=True)
-class Mint:
+class Mint(msgspec.Struct, frozen=True):
     call: Call
     token: Look
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(msgspec.Struct, frozen=True):
     header: str
     value: str
     mint: Mint | None
@@ -138,22 +132,19 @@ class Auth:
         return (holes(self.value) - {"token"} if call else holes(self.value)) | (call.holes if call else set())
 
 
-@dataclass(frozen=True, slots=True)
-class Errors:
+class Errors(msgspec.Struct, frozen=True):
     message: Look
     code: Look
     fields: Look
     failed: Look
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     calls: int
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(msgspec.Struct, frozen=True):
     name: str
     auth: Auth | None
     headers: Mapping[str, str]

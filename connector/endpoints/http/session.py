@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+
+import msgspec
 
 from connector.endpoints.forms import brief
 from connector.endpoints.http.api import Api, Limit
@@ -20,8 +21,7 @@ from connector.errors import Drifted, EndpointError, RateLimited, Rejected, Setu
 from connector.model import Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """`body` is None where there is none."""
 
     reply: Reply

@@ -10,10 +10,11 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.codes import LostPlace

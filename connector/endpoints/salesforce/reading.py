@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from heapq import merge
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from connector.endpoints.salesforce import bulk
 from connector.endpoints.salesforce import soql as words

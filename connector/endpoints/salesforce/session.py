@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import msgspec
 
 from connector.endpoints.salesforce.codes import STATUSES, LostPlace, refusal
 from connector.endpoints.salesforce.signin import App, SignIn, trusted
@@ -26,18 +27,16 @@ WRITING = 300.0
 """Seconds for a call that writes: a thousand rows run through the org's triggers before it answers, if anybody waits or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """One subrequest: a path behind `/services/data/vXX.X`."""
 
     path: str
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """The answer to one subrequest."""
 
     status: int

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from itertools import product
 from typing import Any
+
+from msgspec.structs import replace
 
 from connector import canon
 from connector.endpoints.forms import FORMS, near

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
 from urllib.parse import quote
+
+import msgspec
 
 from connector.endpoints.forms import rounds
 from connector.endpoints.salesforce import files
@@ -37,8 +38,7 @@ Answers = dict[int, Written]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(msgspec.Struct, frozen=True):
     """Rows that go together, by their place among the changes, with their size in bytes; `alone`: in no composite."""
 
     method: str

@@ -8,12 +8,12 @@ import re
 import struct
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.types import NullType, TypeEngine
 
@@ -50,8 +50,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(msgspec.Struct, frozen=True):
     """`canonical`: any value -> what is read back after it was written, UNFIT if the column cannot hold it.
 
     `encode`: that -> what the driver takes. `decode`: what the driver gives -> that. None is never passed.
