@@ -24,6 +24,8 @@ from check import differences
 HERE = Path(__file__).parent
 OUT = HERE / "out"
 KEYS = ("cpu", "wall", "mb")
+ENV = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Modules are compiled once and kept, as those of an installed package are."""
 CONNECTION = """
 connection: bench
 mapping: {job}
@@ -59,9 +61,7 @@ def run(command, folder):
     log = OUT / "last.log"
     began = time.perf_counter()
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=file, stderr=file, env={**os.environ, "BENCH_CLIENT": "bench"}
-        )
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, env={**ENV, "BENCH_CLIENT": "bench"})
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - began

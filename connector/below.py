@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from connector.answering import Answering
 from connector.errors import Drifted
-from connector.matching import Mapped, Target, mapped
+from connector.matching import Mapped, Target, mapper
 from connector.model import ABOVE, PARENT, Below, Endpoint, Note, Outcome, Row, Where
 from connector.pages import Joined, Source
 from connector.state import Batch
@@ -34,16 +34,22 @@ class Children:
         writer: Callable[..., Writer],
         answering: Callable[..., Answering],
     ) -> None:
-        self.target = target
+        nowhere: Callable[[str, bool], tuple[str, ...]] = lambda _of, _active: ()  # noqa: E731
         self.parts = [
-            (each, Source(each.flow, source, lambda _of, _active: ()), writer(each.flow), answering(each.flow))
+            (
+                each,
+                Source(each.flow, source, nowhere),
+                mapper(each.flow, target),
+                writer(each.flow),
+                answering(each.flow),
+            )
             for each in below
         ]
 
     def write(self, wave: Sequence[Mapped], outcomes: Sequence[Outcome], batch: Batch) -> list[Outcome]:
         """The outcomes of the records above, with what became of their children."""
         above = list(outcomes)
-        for below, source, writer, answering in self.parts:
+        for below, source, mapped, writer, answering in self.parts:
             rows: list[tuple[int, Joined]] = []
             for n, (row, outcome) in enumerate(zip(wave, above, strict=True)):
                 if outcome.outcome in WRITTEN:
@@ -52,7 +58,7 @@ class Children:
                     except Drifted as drifted:
                         above[n] = replace(outcome, outcome="failed", reason=drifted.code, message=str(drifted))
             answering.answer(below.flow.asks, [one for _, one in rows], batch.notes)
-            made = [(n, mapped(below.flow, one, self.target, batch.notes)) for n, one in rows]
+            made = [(n, mapped(one, batch.notes)) for n, one in rows]
             places = {one.joined.record: n for n, one in made if isinstance(one, Mapped)}
             told = [(n, one) for n, one in made if isinstance(one, Outcome)]
             for some in waves([one for _, one in made if isinstance(one, Mapped)], below.flow.match):

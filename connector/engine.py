@@ -18,7 +18,7 @@ from connector.answering import Answering
 from connector.below import Children
 from connector.below import gone as gone_values
 from connector.errors import ConnectorError, LeaseLost, StateError, Unreachable
-from connector.matching import Mapped, mapped
+from connector.matching import Mapped, mapper
 from connector.model import Flow, Note, Outcome, Page, Row
 from connector.pages import (
     Asked,
@@ -86,6 +86,7 @@ class _Work:
         self.cursor = stream.cursor
         self.source = Source(flow, world.source, self.linked)
         self.writer = self.write(flow)
+        self.mapped = mapper(flow, world.target, world.files)
         self.answering = self.ask(flow)
         self.children = Children(flow.children, world.source, world.target, self.write, self.ask)
         parked = world.store.parked(stream.id)
@@ -205,7 +206,7 @@ class _Work:
         self.answering.answer(self.flow.asks, joined, batch.notes)
         wanted: list[Mapped] = []
         for one in joined:
-            made = mapped(self.flow, one, self.world.target, batch.notes, self.world.files)
+            made = self.mapped(one, batch.notes)
             if isinstance(made, Outcome):
                 self.tell(batch, made)
             else:
@@ -229,6 +230,8 @@ class _Work:
 
     def carry(self, joined: list[Joined], batch: Batch) -> None:
         """A record that waits for a try of its own, and now travels with another, waits no more."""
+        if not self.parked:
+            return
         unless = {trigger.changed: trigger.unless for trigger in self.flow.triggers}
         for carrier, version in ((one, version) for one in joined for version in one.versions):
             if version.carrier in unless[version.read] and (version.read, version.record) in self.parked:
@@ -255,7 +258,7 @@ class _Work:
         self.counts[outcome.outcome] += 1
         batch.outcomes.append(outcome)
         key = (outcome.read, outcome.record)
-        waited = self.parked.pop(key, None)
+        waited = self.parked.pop(key, None) if self.parked else None
         if waited:
             batch.closed.append(key)
         if outcome.outcome in ("failed", "blocked"):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
+from json.encoder import encode_basestring
 from typing import Any
 
 import msgspec
@@ -79,38 +80,52 @@ NORMAL: Mapping[str, Callable[[Any], Any]] = {"exact": _as_it_is, "ignore_case":
 """How a key's values are made comparable, by its `compare`."""
 
 
-def mapped(
-    flow: Flow, joined: Joined, target: Endpoint, notes: list[Note], files: Callable[[Any], Any] = _as_it_is
-) -> Mapped | Outcome:
-    """What the mapping makes of a joined row, as the target spells it; or the outcome of one that is not written.
+Mapper = Callable[[Joined, list[Note]], Mapped | Outcome]
 
-    `files` makes a File of an address.
+
+def mapper(flow: Flow, target: Endpoint, files: Callable[[Any], Any] = _as_it_is) -> Mapper:
+    """Makes of a joined row what the mapping makes of it, as the target spells it; or the outcome of one that is not written.
+
+    `files` makes a File of an address. Worked out once for a flow, called for each row.
     """
-    unmapped: Unmapped = {}
-    joined.row[UNMAPPED] = unmapped
-    made = flow.record(joined.row, None)
-    for text, value in unmapped:
-        said = f"{value!r} is not in the value map of {text}; nothing is written for it"
-        notes.append(Note("error", "unmapped_value", said, joined.record, text))
-    if joined.unsure:
-        said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
-        return Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label)
-    if isinstance(made, Skip):
-        if made.outcome != "failed":  # of what failed the log is told anyway
-            notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
-        return Outcome(
-            joined.record, joined.read, made.outcome, made.reason, made.message, None, made.field, joined.label
-        )
-    values = target.canonical(flow.write, made)
-    for column in flow.columns:
-        if column.kind == "file" and column.path[0] in values:
-            values[column.path[0]] = files(values[column.path[0]])
-    raw = tuple(_spelled(key, key.value(joined.row, values), flow.write, target) for key in flow.match.keys)
-    keys = tuple(NORMAL[key.compare](value) for key, value in zip(flow.match.keys, raw, strict=True))
-    identity = [*keys]
-    if flow.match.by_link or flow.match.found == "link":  # several may be linked to one record
-        identity = [flow.direction, joined.record] if flow.two_way else [joined.record]
-    return Mapped(joined, values, keys, raw, _JSON.encode(identity))
+    record, canonical, name = flow.record, target.canonical, flow.write
+    streamed = [column.path[0] for column in flow.columns if column.kind == "file"]
+    keys = [(key, key.value, NORMAL[key.compare]) for key in flow.match.keys]
+    by_record = flow.match.by_link or flow.match.found == "link"  # several may be linked to one record
+    way = (flow.direction,) if flow.two_way else ()
+
+    def mapped(joined: Joined, notes: list[Note]) -> Mapped | Outcome:
+        row = joined.row
+        unmapped: Unmapped = {}
+        row[UNMAPPED] = unmapped
+        made = record(row, None)
+        for text, value in unmapped:
+            said = f"{value!r} is not in the value map of {text}; nothing is written for it"
+            notes.append(Note("error", "unmapped_value", said, joined.record, text))
+        if joined.unsure:
+            said = f"several {joined.unsure} have the key that it is joined by; nothing was written"
+            return Outcome(joined.record, joined.read, "failed", "ambiguous_match", said, label=joined.label)
+        if isinstance(made, Skip):
+            if made.outcome != "failed":  # of what failed the log is told anyway
+                notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
+            told = (made.outcome, made.reason, made.message, None, made.field, joined.label)
+            return Outcome(joined.record, joined.read, *told)
+        values = canonical(name, made)
+        for field in streamed:
+            if field in values:
+                values[field] = files(values[field])
+        raw = tuple([_spelled(key, value(row, values), name, target) for key, value, _ in keys])
+        normal = tuple([norm(value) for (_, _, norm), value in zip(keys, raw, strict=True)])
+        return Mapped(joined, values, normal, raw, _identity((*way, joined.record) if by_record else normal))
+
+    return mapped
+
+
+def _identity(parts: tuple[Any, ...]) -> str:
+    """A JSON list. Most have one text."""
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return f"[{encode_basestring(parts[0])}]"
+    return _JSON.encode(parts)
 
 
 class Target:
@@ -159,24 +174,30 @@ class Target:
         spellings: Counter[str | None] = Counter()
         if self.flow.match.keys:
             first = self.flow.match.keys[0]
-            spellings.update(canon.fold(row.raw[0]) for row in wanted)
             asked = {
                 row.keys[0]: row.raw[0] for row in wanted if row.keys[0] is not None and row.joined.record not in ids
             }
+            there = []
             if asked:
                 where = Where(".".join(first.field), tuple(asked.values()), fold=first.compare == "ignore_case")
-                for there in self.rows(where):
-                    by_key.setdefault(_normal(first, there), []).append(there)
-                    spellings[canon.fold(_held(first, there))] += 1
+                there = self.rows(where)
+                for row in there:
+                    by_key.setdefault(_normal(first, row), []).append(row)
+            if not asked.keys() <= by_key.keys():  # some are going to be made
+                spellings.update([canon.fold(row.raw[0]) for row in wanted])
+                spellings.update([canon.fold(_held(first, row)) for row in there])
         decisions = []
-        for row in wanted:
-            if row.joined.record in off:
-                decisions.append(self._off(row, ids[row.joined.record]))
-            elif row.joined.record in ids:
-                decisions.append(self._linked(row, links[row.joined.record], ids[row.joined.record], held))
+        for one in wanted:
+            record, key = one.joined.record, one.keys[0] if one.keys else None
+            if record in off:
+                decisions.append(self._off(one, ids[record]))
+            elif record in ids:
+                decisions.append(self._linked(one, links[record], ids[record], held))
+            elif key in by_key and key is not None:
+                decisions.append(self._keyed(one, by_key[key]))
             else:
-                rows = by_key.get(row.keys[0], []) if row.keys and row.keys[0] is not None else []
-                decisions.append(self._keyed(row, rows, alone=bool(row.raw) and spellings[canon.fold(row.raw[0])] == 1))
+                alone = bool(spellings) and spellings[canon.fold(one.raw[0])] == 1
+                decisions.append(self._missing(one, alone=alone))
         return decisions
 
     def _off(self, row: Mapped, target: str) -> Decision:
@@ -192,11 +213,8 @@ class Target:
             return Decision(row, None, row.outcome("skipped", "target_gone", said, target=target), target)
         return self.found(row, held[target], link)
 
-    def _keyed(self, row: Mapped, rows: list[Row], *, alone: bool) -> Decision:
-        """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1.
-
-        `alone`: no other row, found or wanted, has its first key, however it is spelled.
-        """
+    def _keyed(self, row: Mapped, rows: list[Row]) -> Decision:
+        """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1."""
         match = self.flow.match
         full = [held for held in rows if all(_normal(k, held) == v for k, v in zip(match.keys, row.keys, strict=True))]
         if len(full) > 1:
@@ -206,9 +224,7 @@ class Target:
             return self.found(row, full[0])
         if len(full) > 1:
             return self._ambiguous(row, full)
-        if rows and match.differs:
-            return self._partial(row, rows)
-        return self._missing(row, alone=alone)
+        return self._partial(row, rows) if match.differs else self._missing(row)
 
     def found(self, row: Mapped, held: Row, link: Link | None = None) -> Decision:
         target, match = str(held[self.id]), self.flow.match
@@ -248,7 +264,9 @@ class Target:
     ) -> Decision:
         """A change that is worth a call: values of dependent picklists that do not go together are refused before it."""
         target = None if change.id is None else str(change.id)
-        shape = self.shape if self.flow.dependent else None
+        if not self.flow.dependent:
+            return Decision(row, change, None, target, (), changed or {})
+        shape = self.shape
         becomes = {**(held or {}), **change.values}
         if (field := misfit(shape, becomes, row.values, change.values)) is not None:
             controller = shape.fields[field].controller if shape else ""
@@ -277,6 +295,7 @@ class Target:
         return Decision(row, None, row.outcome("failed", "ambiguous_match", f"{said}; nothing was written"))
 
     def _missing(self, row: Mapped, *, alone: bool = False) -> Decision:
+        """`alone`: no other row, found or wanted, has its first key, however it is spelled."""
         said = f"no {self.flow.write} has its key"
         match self.flow.match.missing:
             case "skip":
@@ -341,12 +360,15 @@ def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
     return reach(target.canonical(name, nested), key.field)
 
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
 def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
     changed = {}
     for column in columns:
         here, there = values.get(column.path[0]), held.get(column.path[0])
-        if here == there and (here.__class__ is there.__class__ is str or repr(here) == repr(there)):
+        if here == there and (here.__class__ is there.__class__ in _PLAIN or repr(here) == repr(there)):
             continue  # most of them; `same` takes its time
         if not _given(values, column.path) or column.kind == "file":  # a file is not read back
             continue

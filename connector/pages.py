@@ -244,11 +244,15 @@ class Source:
         trigger = self.flow.triggers[asked.trigger]
         empty: Row = {name: [] if read.many else None for name, read in self.flow.reads.items()}
         empty[SETTINGS] = self.flow.settings
+        read = self.flow.reads[trigger.changed]
         joined: list[Row] = []
         for row in rows:
-            self.as_spelled(self.flow.reads[trigger.changed], row)
-            nested = {name: row.pop(relationship, None) or [] for name, relationship in asked.nested.items()}
-            joined.append(empty | nested | {trigger.changed: row})
+            if read.children:
+                self.as_spelled(read, row)
+            made = {**empty, read.name: row}
+            for name, relationship in asked.nested.items():
+                made[name] = row.pop(relationship, None) or []
+            joined.append(made)
         unsure: dict[int, str] = {}
         for join in trigger.joins:
             if join.name not in asked.nested:
@@ -256,21 +260,22 @@ class Source:
         names = (trigger.changed, *(join.name for join in trigger.joins))
         watched = [name for name in names if name in self.changed and not self.flow.reads[name].picklist]
         identities = {name: self.identity(self.flow.reads[name]) for name in {names[0], *watched}}
+        identity, many = identities[names[0]], {name: self.flow.reads[name].many for name in names}
         labels: dict[tuple[str, ...], str] = {}
-        made = []
+        whole = []
         for n, row in enumerate(joined):
-            there = tuple(name for name in names if row[name])
+            there = tuple([name for name in names if row[name]])
             if there not in labels:
                 labels[there] = " + ".join(map(self._label, there))
-            versions = tuple(
+            versions = [
                 self._version(name, one, identities[name](one), trigger.changed, keep)
                 for name in watched
-                for one in (row[name] if self.flow.reads[name].many else [row[name]])
+                for one in (row[name] if many[name] else (row[name],))
                 if one is not None
-            )
-            record = identities[trigger.changed](row[trigger.changed])[0]
-            made.append(Joined(record, trigger.changed, row, labels[there], versions, unsure.get(n)))
-        return made
+            ]
+            record = identity(row[read.name])[0]
+            whole.append(Joined(record, read.name, row, labels[there], tuple(versions), unsure.get(n)))
+        return whole
 
     def _label(self, name: str) -> str:
         read = self.flow.reads[name]
@@ -335,6 +340,8 @@ def unhandled(
     again: bool = False,
 ) -> list[Row]:
     """The rows whose version no run has handled (with `again`, those too), and that no trigger of `unless` has carried."""
+    if not known:
+        return [*rows]
     handled: dict[Identity, set[str]] = {}
     for version, _ in () if again else known:
         handled.setdefault((version.record, version.stamp), set()).add(version.digest)

@@ -38,7 +38,7 @@ class Writer:
 
     def write(self, wave: Sequence[Mapped], batch: Batch) -> list[Outcome]:
         """Rows of a wave share no key, so that one lookup is right for all of them."""
-        links, off = self._links(wave)
+        links, off, known = self._links(wave)
         decisions = self.target.find(wave, links, self.target_side)
         if self.flow.match.by_link and not self.dry:
             decisions = self._recover(decisions)
@@ -56,15 +56,17 @@ class Writer:
             batch.notes += decision.notes
             row, there = decision.mapped, outcome.outcome in ("created", "updated", "unchanged")
             if there and outcome.target is not None and not self.child and row.joined.record not in off:
-                batch.links += self._remembered(decision, links.get(row.joined.record), outcome.target)
+                made = self._remembered(decision, links.get(row.joined.record), outcome.target)
+                if known.get(made.key) != made:
+                    batch.links.append(made)
             if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
                 batch.settled.append(row.key)
             outcomes.append(outcome)
         return outcomes
 
-    def _links(self, wave: Sequence[Mapped]) -> tuple[dict[str, Link], set[str]]:
-        """Links that say what the target is: all of them where there is no key, else only those made by hand; and the
-        records whose link somebody has switched off: it stays so.
+    def _links(self, wave: Sequence[Mapped]) -> tuple[dict[str, Link], set[str], dict[str, Link]]:
+        """Links that say what the target is: all of them where there is no key, else only those made by hand; the
+        records whose link somebody has switched off: it stays so; and all that are known, by their keys.
         """
         records = [] if self.child else [row.joined.record for row in wave]
         links = self.store.links(self.lease.stream, self.source_side, records)
@@ -72,18 +74,19 @@ class Writer:
         named = [(getattr(link, self.source_side), link) for link in links]
         by_link = self.flow.match.by_link
         says = {name: link for name, link in named if by_link or (link.made == "manual" and link.active)}
-        return says, {name for name, link in named if not link.active}
+        return says, {name for name, link in named if not link.active}, {link.key: link for link in links}
 
-    def _remembered(self, decision: Decision, link: Link | None, target: str) -> list[Link]:
-        """The link that is new, or knows something new; one that is there stays as it was made."""
-        home, remote = decision.bases or (None, None)
+    def _remembered(self, decision: Decision, link: Link | None, target: str) -> Link:
+        """The link as it is from now on; one that is there stays as it was made."""
         made = link or self._link(decision.mapped, target)
-        made = replace(made, home_base=home or made.home_base, remote_base=remote or made.remote_base)
-        return [] if made == link else [made]
+        if decision.bases is None:
+            return made
+        home, remote = decision.bases
+        return replace(made, home_base=home or made.home_base, remote_base=remote or made.remote_base)
 
     def _link(self, row: Mapped, target: str) -> Link:
-        ends = {self.source_side: row.joined.record, self.target_side: target}
-        return Link(row.key, ends["home"], ends["remote"])
+        here = row.joined.record
+        return Link(row.key, target, here) if self.target_side == "home" else Link(row.key, here, target)
 
     def _recover(self, decisions: list[Decision]) -> list[Decision]:
         """Creates that no key could find again: look for what a lost call has made, then journal what is to be made."""

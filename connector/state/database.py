@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from operator import itemgetter
@@ -20,6 +20,10 @@ from connector.state.nouns import Lease
 from connector.state.tables import meta, metadata, stream
 
 Found = Literal["fail", "keep", "replace"]
+MARKS = {"sqlite": "?", "postgresql": "%s"}
+"""Where a value goes in a text of SQL, as the drivers spell it."""
+CHUNK = 500
+"""Values of one IN list."""
 
 _PRAGMAS = (
     "busy_timeout=10000",  # first: the next one may have to wait already
@@ -178,6 +182,18 @@ class Database:
             tx.exec_driver_sql(_insert(table, tuple(columns), found, tx.dialect.name), given).rowcount if given else 0
         )
 
+    def _among(
+        self, table: sa.Table, columns: tuple[str, ...], where: Mapping[str, Any], column: str, values: Sequence[Any]
+    ) -> list[Any]:
+        """Rows as tuples, as the driver has them: `where` equals, and `column` is one of the values."""
+        found: list[Any] = []
+        with self.reading() as conn:
+            for start in range(0, len(values), CHUNK):
+                some = values[start : start + CHUNK]
+                text = _select(table, columns, (*where,), column, len(some), conn.dialect.name)
+                found += conn.exec_driver_sql(text, (*where.values(), *some)).cursor.fetchall()
+        return found
+
     def _all(self, *asked: sa.Select[Any]) -> list[Any]:
         with self.reading() as conn:
             return [row for one in asked for row in conn.execute(one)]
@@ -202,9 +218,19 @@ def key(table: sa.Table) -> list[str]:
 
 
 @cache
+def _select(
+    table: sa.Table, columns: tuple[str, ...], where: tuple[str, ...], column: str, count: int, dialect: str
+) -> str:
+    mark = MARKS[dialect]
+    equal = [f"{name} = {mark}" for name in where]
+    among = f"{column} IN ({', '.join([mark] * count)})"
+    return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {' AND '.join([*equal, among])}"
+
+
+@cache
 def _insert(table: sa.Table, columns: tuple[str, ...], found: Found, dialect: str) -> str:
     """One row, for executemany, which psycopg sends in one go. As text: SQLAlchemy takes longer over it than SQLite does."""
-    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
+    mark = MARKS[dialect]
     text = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(mark for _ in columns)})"
     rest = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key(table))
     then = {"fail": "", "keep": "DO NOTHING", "replace": f"DO UPDATE SET {rest}"}[found]

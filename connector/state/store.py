@@ -171,15 +171,14 @@ class Store(Database):
 
     def versions(self, stream_id: int, read: str, records: Sequence[str]) -> list[tuple[Version, int]]:
         """The handled versions of these records, each with the pass that handled it."""
-        asked = of(version, Version).add_columns(version.c.pass_id)
-        here = asked.where((version.c.stream_id == stream_id) & (version.c.read == read))
-        rows = self._all(*(here.where(version.c.record.in_(some)) for some in chunks(records)))
+        names, here = common(version, Version), {"stream_id": stream_id, "read": read}
+        rows = self._among(version, (*names, "pass_id"), here, "record", records)
         return [(Version(*row), by) for *row, by in rows]
 
     def links(self, stream_id: int, side: str, ids: Sequence[str]) -> list[Link]:
         """Links of these ids of one side, `home` or `remote`."""
-        here = of(link, Link).where(link.c.stream_id == stream_id)
-        return [Link(*row) for row in self._all(*(here.where(link.c[side].in_(some)) for some in chunks(ids)))]
+        rows = self._among(link, common(link, Link), {"stream_id": stream_id}, side, ids)
+        return [Link(key, home, remote, bool(active), *rest) for key, home, remote, active, *rest in rows]
 
     def all_links(self, stream_id: int) -> list[Link]:
         asked = of(link, Link).where(link.c.stream_id == stream_id).order_by(link.c.id)
