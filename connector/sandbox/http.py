@@ -180,10 +180,12 @@ async def _run(org: Org, listener: socket.socket, started: Callable[[Callable[[]
     server = await loop.create_server(lambda: _Protocol(config=config, server_state=state, app_state={}), sock=listener)
     started(lambda: loop.call_soon_threadsafe(stopping.set))
     await stopping.wait()
-    server.close()
-    for connection in list(state.connections):
-        connection.shutdown()
     with suppress(TimeoutError):
         async with asyncio.timeout(_GRACE):
-            while state.connections or state.tasks:  # noqa: ASYNC110  uvicorn tells nobody when they are gone
+            # each task answers a call, or lets in a connection: closed while it does, asyncio's server would leave that open
+            while state.connections or len(asyncio.all_tasks()) > 1:
+                for connection in list(state.connections):
+                    if not connection.transport.is_closing():
+                        connection.shutdown()
                 await asyncio.sleep(0.001)
+    server.close()

@@ -1,13 +1,16 @@
 """The bill, the clock, faults that were asked for, and the control channel that another process uses."""
 
+import gc
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import httpx
 import pytest
 from sandbox_site import NOW
 
-from connector.sandbox import control
+from connector.sandbox import control, serve
 
 V = "/services/data/v66.0"
 ACCOUNTS = "SELECT Id FROM Account"
@@ -238,3 +241,13 @@ def test_many_clients_at_once_lose_and_double_nothing(site_with):
         assert len(set(ids)) == 80
         assert {row["Id"] for row in site.org.rows("Account")} == set(ids)
         assert site.org.billed == len(site.org.calls) - 1 == 88
+
+
+def test_who_comes_while_the_org_stops_leaves_nothing_open(new_org):
+    """A socket that nobody has closed warns when it is collected, and a warning fails a test."""
+    with closing(new_org()) as org:
+        for _ in range(20):
+            with serve(org) as url:
+                host, _, port = url.removeprefix("http://").partition(":")
+                socket.create_connection((host, int(port))).close()
+    gc.collect()
