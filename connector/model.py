@@ -161,7 +161,10 @@ class Change(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A value that is streamed: `open` gives its bytes from the beginning, each time; `size` in bytes if it is known."""
+    """A value that is streamed: `open` gives its bytes, seekable; `size` in bytes if it is known.
+
+    Opening raises OSError or an EndpointError, which concern the record alone.
+    """
 
     name: str
     open: Callable[[], BinaryIO] = field(repr=False, compare=False)

@@ -8,11 +8,12 @@ import io
 import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from connector.errors import EndpointError, Rejected
+from connector.errors import EndpointError, Rejected, Unavailable, Unreachable
 from connector.model import File
 
 INLINE, FETCHED = 10 << 20, 2 << 30
@@ -22,22 +23,28 @@ _HELD = 8 << 20
 
 
 def opener(origins: Sequence[str] = ()) -> Callable[[Any], Any]:
-    """What makes a File of an address; null stays null. What is wrong with it is Rejected when it is opened."""
-    return lambda address: None if address in (None, "") else file(str(address), tuple(origins))
+    """What makes a File of an address; null stays null. To open it raises Rejected when there is something wrong with it,
+    and Unavailable when its host is at fault; one that cannot be connected to is not asked for the next file.
+    """
+    down: dict[str, str] = {}
+    return lambda address: None if address in (None, "") else file(str(address), tuple(origins), down)
 
 
 def encoded(file: File) -> str:
-    """The bytes of a file as base64, as JSON carries them. Raises Rejected when there are none."""
+    """The bytes of a file as base64, as JSON carries them. Raises what opening it raises."""
     with file.open() as opened:
         return b64encode(opened.read()).decode()
 
 
-def file(address: str, origins: tuple[str, ...]) -> File:
+def file(address: str, origins: tuple[str, ...], down: dict[str, str]) -> File:
     if address.startswith("data:"):
         content = _inline(address)
         return File("file", partial(_opened, content), None if isinstance(content, Rejected) else len(content))
-    parts = urlsplit(address)
-    return File(parts.path.rpartition("/")[2] or "file", partial(_fetched, address, origins))
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        return File("file", partial(_opened, Rejected(f"a file has no address: {error}", "INVALID_FILE")))
+    return File(parts.path.rpartition("/")[2] or "file", partial(_fetched, address, origins, down))
 
 
 def _opened(content: bytes | Rejected) -> BinaryIO:
@@ -63,9 +70,7 @@ def _inline(address: str) -> bytes | Rejected:
     )
 
 
-def _fetched(address: str, origins: tuple[str, ...]) -> BinaryIO:
-    from connector.endpoints.wire import Wire  # noqa: PLC0415 - httpx is slow to import, and most files are none
-
+def _fetched(address: str, origins: tuple[str, ...], down: dict[str, str]) -> BinaryIO:
     parts = urlsplit(address)
     origin = f"{parts.scheme}://{parts.netloc}"
     if origin not in origins:
@@ -73,19 +78,35 @@ def _fetched(address: str, origins: tuple[str, ...]) -> BinaryIO:
             f"the connection names {', '.join(origins)}" if origins else "the connection names no host under `files`"
         )
         raise Rejected(f"a file at {parts.netloc or 'no host'} is not fetched: {named}", "FILE_REFUSED")
+    if origin in down:
+        raise Unreachable(f"{down[origin]} (as for the file before, not tried again)")
     spool: Any = tempfile.SpooledTemporaryFile(_HELD)  # noqa: SIM115 - whoever opens a file closes it
-    wire = Wire(origin, limit=FETCHED)
     try:
-        reply = wire.send("GET", address, headers={"Accept": "*/*"}, into=spool)
-        if busy := reply.busy():
-            raise busy
-        if reply.status != 200:
-            raise Rejected(f"{reply.asked} answered {reply.status}: there is no such file", "FILE_MISSING")
-    except EndpointError:
+        _fetch(origin, address, down, spool)
+    except BaseException:
         spool.close()
         raise
-    finally:
-        wire.close()
     spool.seek(0)
     opened: BinaryIO = spool
     return opened
+
+
+def _fetch(origin: str, address: str, down: dict[str, str], into: BinaryIO) -> None:
+    from connector.endpoints.wire import Wire  # noqa: PLC0415 - httpx is slow to import, and most files are none
+
+    with closing(Wire(origin, limit=FETCHED)) as wire:
+        try:
+            reply = wire.send("GET", address, headers={"Accept": "*/*"}, into=into)
+        except Unavailable as error:
+            if isinstance(error, Unreachable):
+                down[origin] = str(error)
+            raise
+        except EndpointError as error:  # too large, sent elsewhere, no address
+            raise Rejected(str(error), "FILE_REFUSED") from None
+    if busy := reply.busy():
+        raise busy
+    if reply.status != 200:
+        raise Rejected(f"{reply.asked} answered {reply.status}, and no file", "FILE_MISSING")
+    page = reply.headers.get("content-type", "").strip().lower().startswith("text/html")
+    if page and not address.partition("?")[0].lower().endswith((".html", ".htm")):
+        raise Rejected(f"{reply.asked} answered with a page of HTML, and no file", "FILE_MISSING")

@@ -214,8 +214,8 @@ class Memory:
             return Written(change.id, Rejected(f"{name} answered {answer}", reason=str(answer)))
         try:
             given = {key: encoded(each) if isinstance(each, File) else each for key, each in change.values.items()}
-        except Rejected as refused:
-            return Written(change.id, refused)
+        except EndpointError as error:
+            return Written(change.id, error)
         values, creates = self.canonical(object_, deepcopy(given)), change.verb == "create"
         known = self._id((values.get(self.id) or self._next(object_)) if creates else change.id)
         if creates and known in table:

@@ -497,6 +497,17 @@ def test_a_lost_answer_leaves_a_file_open():
         assert len(org.rows("ContentVersion")) == 1
 
 
+def test_a_file_too_large_for_the_org_fails_alone():
+    large = httpx.Response(413, html="<h1>Request Entity Too Large</h1>")
+    made = httpx.Response(201, json={"id": "068Sb0000000001IAA", "success": True, "errors": []})
+    changes = [Change("create", "ContentVersion", {"PathOnClient": "x.pdf", "VersionData": file()})] * 2
+    with scripted(large, made, known=("ContentVersion",)) as adapter:
+        refused_, written = adapter.write(changes)
+    assert type(refused_.error) is Rejected
+    assert "the call was too large" in str(refused_.error)
+    assert written.error is None
+
+
 def test_a_file_goes_with_a_new_record_only():
     with org_of() as (_, adapter):
         changed = Change("update", "ContentVersion", {"VersionData": file()}, "068Sb0000000001IAA")

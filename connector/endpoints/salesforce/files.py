@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 from urllib.parse import quote
 
 from connector.endpoints.salesforce.codes import written
 from connector.endpoints.salesforce.session import Session
-from connector.errors import Rejected, Unanswered
+from connector.errors import EndpointError, Rejected, Unanswered
 from connector.model import Change, File, Written
 
 _PIECE = 1 << 18
@@ -33,46 +35,59 @@ def path(change: Change) -> str:
 
 
 def write(session: Session, change: Change, headers: Mapping[str, str]) -> Written:
-    """One attempt to create a record of which one field is a file."""
+    """One attempt to create a record of which one field is a file. What is wrong with that is known before the call."""
     ((name, file),) = held(change).items()
-    boundary = secrets.token_hex(16)
-    fields = json.dumps({key: value for key, value in change.values.items() if key != name}, ensure_ascii=False)
-    entity = _ENTITIES.get(change.object, f"entity_{change.object.lower()}")
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{entity}"\r\nContent-Type: application/json\r\n\r\n{fields}\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{file.name.translate(_QUOTED)}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    ).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    told = {"Content-Type": f"multipart/form-data; boundary={boundary}", **headers}
-    if file.size is not None:
-        told["Content-Length"] = str(len(head) + file.size + len(tail))
-
-    def content() -> Iterator[bytes]:
-        yield head
-        yield from _pieces(file)
-        yield tail
-
     try:
-        result = session.post(path(change), content, told).json()
-    except Rejected as error:
+        stream = file.open()
+    except EndpointError as error:
         return Written(None, error)
+    except OSError as error:
+        return Written(None, _unreadable(file, error))
+    with stream:
+        size = stream.seek(0, io.SEEK_END)
+        if file.size not in (None, size):
+            said = f"the file {file.name} is not as long as it was said to be"
+            return Written(None, Rejected(said, "INVALID_VALUE"))
+        head, tail, told = _around(change, name, file.name, size)
+
+        def content() -> Iterator[bytes]:
+            yield head
+            yield from _pieces(file, stream)
+            yield tail
+
+        try:
+            result = session.post(path(change), content, {**told, **headers}).json()
+        except Rejected as error:
+            return Written(None, error)
     if not isinstance(result, dict) or type(result.get("success")) is not bool:
         raise Unanswered(f"{session.host} did not say what has become of the file {file.name}")
     return written(session.host, change, result)
 
 
-def _pieces(file: File) -> Iterator[bytes]:
-    """As many bytes as were announced; a file that is gone, or has changed its length, ends the call before it is whole."""
-    left = file.size
+def _around(change: Change, name: str, file_name: str, size: int) -> tuple[bytes, bytes, dict[str, str]]:
+    """What stands before the bytes of the file, and behind them, and the headers."""
+    boundary = secrets.token_hex(16)
+    fields = json.dumps({key: value for key, value in change.values.items() if key != name}, ensure_ascii=False)
+    entity = _ENTITIES.get(change.object, f"entity_{change.object.lower()}")
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{entity}"\r\nContent-Type: application/json\r\n\r\n{fields}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{file_name.translate(_QUOTED)}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    length = str(len(head) + size + len(tail))
+    return head, tail, {"Content-Type": f"multipart/form-data; boundary={boundary}", "Content-Length": length}
+
+
+def _pieces(file: File, stream: BinaryIO) -> Iterator[bytes]:
+    """From the beginning each time. A file that cannot be read on ends the call before it is whole."""
     try:
-        with file.open() as stream:
-            while piece := stream.read(_PIECE):
-                left = None if left is None else left - len(piece)
-                if left is not None and left < 0:
-                    break
-                yield piece
+        stream.seek(0)
+        while piece := stream.read(_PIECE):
+            yield piece
     except OSError as error:
-        raise Rejected(f"the file {file.name} cannot be read: {error.strerror or error}", "INVALID_VALUE") from None
-    if left:
-        raise Rejected(f"the file {file.name} is not as long as it was said to be", "INVALID_VALUE")
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: File, error: OSError) -> Rejected:
+    return Rejected(f"the file {file.name} cannot be read: {error.strerror or error}", "INVALID_VALUE")

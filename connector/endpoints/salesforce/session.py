@@ -212,7 +212,7 @@ class Session:
                 if isinstance(error, Unauthorized)
                 else Unauthorized(f"{said}; check the integration user's rights")
             )
-        raise error or EndpointError(str(said))
+        raise error or (Rejected if reply.status == 413 else EndpointError)(str(said))
 
     # ---- signing in --------------------------------------------------------------------------------------
 
