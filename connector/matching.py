@@ -362,12 +362,14 @@ def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
 
 def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
-    if values.items() <= held.items() and all([_alike(here, held[name]) for name, here in values.items()]):
+    if values.items() <= held.items() and all(
+        [v.__class__ is str or v is None or repr(v) == repr(held[name]) for name, v in values.items()]
+    ):
         return {}  # most rows; to look at each column takes five times as long
     changed = {}
     for column in columns:
         here, there = values.get(column.path[0]), held.get(column.path[0])
-        if here == there and _alike(here, there):
+        if here == there and repr(here) == repr(there):  # not 1 and true
             continue
         if not _given(values, column.path) or column.kind == "file":  # a file is not read back
             continue
@@ -377,11 +379,6 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
         if not canon.same(new, old):
             changed[".".join(column.path)] = (old, new)
     return changed
-
-
-def _alike(here: Any, there: Any) -> bool:
-    """Whether values that are equal are so to `canon.same`, too: for 1 and true it looks closer."""
-    return here.__class__ is str or here is None or repr(here) == repr(there)
 
 
 def misfit(shape: Shape | None, row: Row, mapped: Row, written: Row) -> str | None:
