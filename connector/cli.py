@@ -515,13 +515,14 @@ class _Progress:
 
     def told(self, flow: Flow) -> None:
         self.count += 1
-        self.said = f"{flow.object}: {self.count} records"
+        if self.count == 1:
+            self.said = f"{flow.object}: {{count}} records"
 
     def _show(self) -> None:
         while not self.over.wait(0.2 if self.shown else self.after):
             with self.lock:
                 self.shown = True
-                click.echo(f"\r\033[K{self.said}", nl=False, err=True)
+                click.echo(f"\r\033[K{self.said.replace('{count}', str(self.count))}", nl=False, err=True)
 
     def echo(self, text: str) -> None:
         """On stdout, not behind the line."""
