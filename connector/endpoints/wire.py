@@ -15,12 +15,14 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeVar
 
 import httpcore
 import httpx
+import msgspec
 
 from connector.errors import EndpointError, RateLimited, Rejected, SetupError, Unanswered, Unavailable, Unreachable
 from connector.model import Clock
@@ -28,6 +30,7 @@ from connector.model import Clock
 T = TypeVar("T")
 Texts = Mapping[str, str]
 Transport = httpx.BaseTransport
+Decode = Callable[[bytes | msgspec.Raw], Any]
 Content = Callable[[], Iterator[bytes]]
 """A body in pieces, from the beginning each time it is asked for."""
 NOT_MODIFIED = 304
@@ -55,7 +58,11 @@ class Reply:
     headers: Texts = field(repr=False)
     body: bytes = field(repr=False)
 
-    def json(self) -> Any:
+    def json(self, decode: Decode | None = None) -> Any:
+        """By `decode` if it takes the body; what it refuses is the standard parser's to read, or to call no JSON."""
+        if decode:
+            with suppress(msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError):
+                return decode(self.body)
         try:
             return jsonlib.loads(self.body)
         except (ValueError, RecursionError):

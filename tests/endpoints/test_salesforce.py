@@ -767,11 +767,11 @@ def test_a_session_that_ends_between_pages_loses_and_repeats_nothing(query):
         found = []
         get, ended = adapter._session.get, []
 
-        def between(address):
+        def between(address, decode):
             if len(ended) < 2:
                 ended.append(address)
                 org.revoke_tokens()
-            return get(address)
+            return get(address, decode)
 
         adapter._session.get = between
         for page in adapter.read([query]):

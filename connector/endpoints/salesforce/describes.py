@@ -56,8 +56,8 @@ class Describes:
             self._modified.pop(name, None)
         self.ask([], names)
 
-    def ask(self, queries: Sequence[str], check: Sequence[str]) -> list[Part]:
-        """The answers to queries, each a path; and the shapes of `check` brought up to date in the same call, if there is room."""
+    def ask(self, queries: Sequence[Ask], check: Sequence[str]) -> list[Part]:
+        """The answers to queries; and the shapes of `check` brought up to date in the same call, if there is room."""
         names = list(dict.fromkeys(check))
         while len(names) + len(queries) > SUBREQUESTS:
             self.ask([], names[:SUBREQUESTS])
@@ -67,7 +67,7 @@ class Describes:
             since = self._modified.get(name)
             headers = {"If-Modified-Since": since} if since else {}
             asks.append(Ask(f"/sobjects/{quote(name, safe='')}/describe", headers=headers))
-        asks += map(Ask, queries)
+        asks += queries
         parts = self._session.read(asks) if asks else []
         self.fresh = set()
         for name, part in zip(names, parts, strict=False):

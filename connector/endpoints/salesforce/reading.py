@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from connector.endpoints.salesforce import bulk
 from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.codes import LostPlace
+from connector.endpoints.salesforce.decoding import decoder
 from connector.endpoints.salesforce.describes import Describes
-from connector.endpoints.salesforce.session import Part, Session
+from connector.endpoints.salesforce.session import Ask, Part, Session
 from connector.errors import Drifted, Unavailable
 from connector.model import Clock, Page, Query, Row
 
@@ -76,7 +77,8 @@ class Reader:
         shapes = self._describes.shapes
         asked, parts = list[str](), list[Part]()
         while (paths := [_path(query, words.soql(query, shapes)) for query in queries]) != asked:
-            asked, parts = paths, self._describes.ask(paths, check)
+            asks = [Ask(path, decode=decoder(query, shapes)) for path, query in zip(paths, queries, strict=True)]
+            asked, parts = paths, self._describes.ask(asks, check)
             if any(isinstance(part.error, Drifted) for part in parts):
                 self._describes.check(sorted(self._describes.know(queries) - self._describes.fresh), whole=True)
             self._describes.know(queries)
@@ -140,20 +142,26 @@ class Reader:
         """The pages behind a first one, with the lists below their rows in full: as many rows as it announced."""
         count, total, more = 0, None, None
         while total is None or more:
-            body = self._session.get(more) if more else body
+            body = self._session.get(more, decoder(query, self._describes.shapes)) if more else body
             try:
                 rows, more = body["records"], None if body["done"] else body["nextRecordsUrl"]
                 total = body["totalSize"] if total is None else total
                 for name, child in query.children.items():
                     for row in rows:
-                        lists = self._turned(child, row[name]) if row[name] else ()
-                        row[name] = [one for some, _ in lists for one in some]
+                        row[name] = self._below(child, row[name])
             except (KeyError, TypeError):
                 raise Unavailable(f"{self._session.host} answered a query of {query.object} with half a page") from None
             count += len(rows)
             if more is None and count != total:
                 raise Unavailable(f"{self._session.host} announced {total} rows of {query.object} and gave {count}")
             yield rows, more is None
+
+    def _below(self, query: Query, body: Any) -> list[Row]:
+        """A list below a row in full. Nearly always it came whole with the row."""
+        match body:
+            case {"done": True, "records": list(rows), "totalSize": total} if total == len(rows) and not query.children:
+                return rows
+        return [row for rows, _ in self._turned(query, body) for row in rows] if body else []
 
 
 def _path(query: Query, text: str) -> str:

@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from connector.endpoints.salesforce import decoding
 from connector.endpoints.salesforce.codes import STATUSES, LostPlace, refusal
 from connector.endpoints.salesforce.signin import App, SignIn, trusted
-from connector.endpoints.wire import NOT_NOW, Content, Reply, Transport, Wire, patiently
+from connector.endpoints.wire import NOT_NOW, Content, Decode, Reply, Transport, Wire, patiently
 from connector.errors import EndpointError, RateLimited, Rejected, Unanswered, Unauthorized, Unavailable
 from connector.model import Clock
 from connector.vault import Vault
@@ -34,6 +36,8 @@ class Ask(msgspec.Struct, frozen=True):
     method: str = "GET"
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: Any = None
+    decode: Decode | None = None
+    """Of a query: what makes rows of its answer."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -73,9 +77,9 @@ class Session:
         except (KeyError, ValueError):
             raise reply.odd("without a date") from None
 
-    def get(self, address: str) -> Any:
+    def get(self, address: str, decode: Decode | None) -> Any:
         """A further page of a query. The locator in `address` is bound to the session: no new token can help it."""
-        return patiently(lambda: self._call("GET", address, renew=False).json(), self._clock)
+        return patiently(lambda: self._call("GET", address, renew=False).json(decode), self._clock)
 
     def ask(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> Reply:
         """A call that may be repeated, to a path behind the version."""
@@ -120,8 +124,10 @@ class Session:
         }
         body = {"allOrNone": False, "compositeRequest": [*requests.values()]}
         reply, token = self._call("POST", f"{self.base}/composite", body, safe=safe), self._token
+        decoders = [ask.decode for ask in asks]
+        answer = reply.json(partial(decoding.parts, decoders=decoders) if any(decoders) else None)
         try:
-            answers = {each["referenceId"]: self._part(each, safe=safe) for each in reply.json()["compositeResponse"]}
+            answers = {each["referenceId"]: self._part(each, safe=safe) for each in answer["compositeResponse"]}
         except (KeyError, TypeError, AttributeError):
             answers = {}
         if list(answers) != list(requests):

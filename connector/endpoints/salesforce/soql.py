@@ -6,7 +6,7 @@ SOQL has no bound parameters. So every value goes through `literal`, every name 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from itertools import product
@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from connector import canon
-from connector.endpoints.forms import FORMS, near
+from connector.endpoints.forms import FORMS, instant, near
 from connector.errors import Drifted, SpecError, Unavailable
 from connector.model import Query, Row, Shape, Where, Window
 
@@ -100,16 +100,18 @@ def parent_of(shape: Shape, relationship: str) -> str | None:
     return targets[0] if len(targets) == 1 else "User" if "User" in targets else None
 
 
-def _hops(path: str, name: str, shapes: Shapes) -> Iterator[tuple[str, str]]:
+def hops(path: str, name: str, shapes: Shapes) -> Iterator[tuple[str, str]]:
     """Each step of a dotted path: the object it starts from ("": not known), and what is named of it."""
-    for step in path.split("."):
+    *parents, last = path.split(".")
+    for step in parents:
         yield name, step
         name = (parent_of(shapes[name], step) if name in shapes else None) or ""
+    yield name, last
 
 
 def kind(path: str, name: str, shapes: Shapes) -> str:
     """The type of the field that a path leads to; text where it cannot be told."""
-    *_, (holder, last) = _hops(path, name, shapes)
+    *_, (holder, last) = hops(path, name, shapes)
     found = shapes[holder].fields.get(last) if holder in shapes else None
     return found.type if found else "string"
 
@@ -122,7 +124,7 @@ def _spelled(query: Query) -> Iterator[str]:
 
 def objects(query: Query, shapes: Shapes) -> set[str]:
     """Every object whose shape is needed to ask `query` and read its answer, as far as `shapes` lets one see."""
-    named = {name for path in _spelled(query) for name, _ in _hops(path, query.object, shapes) if name}
+    named = {name for path in _spelled(query) for name, _ in hops(path, query.object, shapes) if name}
     return named.union({query.object}, *(objects(child, shapes) for child in query.children.values()))
 
 
@@ -134,7 +136,7 @@ def gone(query: Query, shapes: Shapes) -> Drifted | None:
 
 def _missing(query: Query, shapes: Shapes) -> Iterator[str]:
     for path in _spelled(query):
-        for name, step in _hops(path, query.object, shapes):
+        for name, step in hops(path, query.object, shapes):
             if name in shapes and step not in (names := names_of(shapes[name])):
                 yield f"{name} has no field {step}{near(step, names)}{f', named in {path}' if '.' in path else ''}"
     for child in query.children.values():
@@ -265,32 +267,53 @@ def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
         for name in parents:
             inner = inner.setdefault(name, {})
         if (found := kind(path, query.object, shapes)) in FORMS:
-            inner[last] = _org_id if FORMS[found] is canon.id18 else FORMS[found]
+            inner[last] = FORMS[found]
     folds = [(tuple(each.field.split(".")), set(map(canon.fold, each.values))) for each in query.where if each.fold]
-
-    identity = fixes.keys() & {"Id", stamp_of(shapes[query.object])}
+    tidy = _compiled(fixes, fixes.keys() & {"Id", stamp_of(shapes[query.object])})
 
     def rows(some: list[Row]) -> list[Row]:
         try:
-            tidy = [_tidy(row, fixes) for row in some]
-            told = all(isinstance(row[name], str) for row in tidy for name in identity)
+            tidy(some)
         except (AttributeError, KeyError, TypeError, ValueError):
-            told = False
-        if not told:
-            raise Unavailable(f"the org gave rows of {query.object} that cannot be read: not what its describe says")
-        return [row for row in tidy if all(canon.fold(canon.reach(row, path)) in wanted for path, wanted in folds)]
+            raise Unavailable(
+                f"the org gave rows of {query.object} that cannot be read: not what its describe says"
+            ) from None
+        if not folds:
+            return some
+        return [row for row in some if all(canon.fold(canon.reach(row, path)) in wanted for path, wanted in folds)]
 
     return rows
 
 
-def _org_id(value: Any) -> Any:
-    """An org spells ids with 18 characters, in their one spelling."""
-    return value if isinstance(value, str) and len(value) == 18 else canon.id18(value)
+_USUAL: Mapping[Any, tuple[str, str]] = {
+    canon.id18: ("len(value) == 18", "value"),
+    instant: ("value[19:] == '.000+0000'", "value[:19] + 'Z'"),
+}
+"""By function: which texts it need not be called for, as an org spells nearly all of them, and what those become."""
 
 
-def _tidy(row: Row, fixes: Fixes) -> Row:
-    row.pop("attributes", None)
+def _compiled(fixes: Fixes, identity: Collection[str]) -> Callable[[list[Row]], None]:
+    """What fixes rows in place, as one function that is written for them: with a loop over `fixes` it takes twice as long.
+
+    TypeError or the like: a row is none, or `identity` is not text in it.
+    """
+    known: dict[str, Any] = {}
+    told = [f"  if row[{name!r}].__class__ is not str: raise TypeError" for name in sorted(identity)]
+    lines = ["def tidy(rows):", " for row in rows:", *_lines(fixes, "row", "  ", known), *told]
+    exec("\n".join(lines), known)  # noqa: S102 - of what a query names only the repr of its names gets in
+    return known["tidy"]  # type: ignore[no-any-return]
+
+
+def _lines(fixes: Fixes, row: str, pad: str, known: dict[str, Any]) -> Iterator[str]:
+    """Statements that fix the dict in the variable `row`; the functions that they call go into `known`."""
+    yield f"{pad}{row}.pop('attributes', None)"
     for name, fix in fixes.items():
-        if (value := row.get(name)) is not None:
-            row[name] = _tidy(value, fix) if isinstance(fix, dict) else fix(value)
-    return row
+        at = f"{row}[{name!r}]"
+        if isinstance(fix, dict):
+            yield f"{pad}if ({row}_ := {row}.get({name!r})) is not None:"
+            yield from _lines(fix, f"{row}_", f"{pad} ", known)
+            continue
+        known[call := f"fix{len(known)}"] = fix
+        yield f"{pad}if (value := {row}.get({name!r})) is not None:"
+        usual, made = _USUAL.get(fix, ("False", "value"))
+        yield f"{pad} {at} = {made} if value.__class__ is str and {usual} else {call}(value)"
