@@ -9,7 +9,9 @@ from string import ascii_letters, ascii_uppercase, digits
 from typing import Any
 
 _CANONICAL = re.compile(
-    r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}Z", re.ASCII
+    r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    r"T(?:[01]\d|2[0-3])(?::[0-5]\d){2}Z",
+    re.ASCII,
 )
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -31,7 +33,7 @@ def instant(value: Any, *, assume_utc: bool = False) -> str | None:
 
     Text or datetimes without an offset are instants only with `assume_utc`; a date alone never is one.
     """
-    if type(value) is str and _CANONICAL.fullmatch(value):  # the usual case; days beyond the 28th need the calendar
+    if type(value) is str and _CANONICAL.fullmatch(value):  # the usual case; the 29th of February needs the calendar
         return value
     moment = _moment(value, assume_utc)
     return None if moment is None else text(moment)

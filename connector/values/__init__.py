@@ -8,12 +8,14 @@ in the row: evaluating stays a pure function. Compiling never raises for bad inp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
 
 from connector import canon
 from connector.model import ABOVE, ANSWERS, PARENT, UNMAPPED, Ask, Branch, Row, Skip, Why
+from connector.values import code
 from connector.values.nouns import (
     ABSENT,
     At,
@@ -32,7 +34,7 @@ from connector.values.nouns import (
     note,
     nothing,
 )
-from connector.values.paths import Reading, kind_of, path, runner
+from connector.values.paths import Reading, dotted, kind_of, path, runner
 from connector.values.text import FILTERS, FUNCTIONS, TYPES, Function, text
 
 __all__ = [
@@ -77,11 +79,12 @@ class _Skipped(Exception):
 
 
 def _whole(value: Value) -> Value:
-    inner = value.evaluate
+    """Closures for a trace, code for all else: made for the first row, so that linting does not pay for it."""
+    traced, written = value.evaluate, cache(lambda: code.written(value))
 
     def evaluate(row: Row, why: Why | None) -> Any:
         try:
-            return inner(row, why)
+            return written()(row, None) if why is None else traced(row, why)
         except _Skipped as skipped:
             return skipped.args[0]
 
@@ -122,7 +125,8 @@ def _first(node: Row, scope: Scope) -> Value:
         return value
 
     kinds = {item.kind for item in items}
-    return Value("first", evaluate, _uses(items), kinds.pop() if len(kinds) == 1 else None, scope.at, "first")
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return Value("first", evaluate, _uses(items), kind, scope.at, "first", parts=("first", items))
 
 
 def _latest(node: Row, scope: Scope) -> Value:
@@ -145,7 +149,7 @@ def _latest(node: Row, scope: Scope) -> Value:
             note(why, scope.at, "latest", result)
         return result
 
-    return Value("latest", evaluate, _uses(items), "instant", scope.at, "latest")
+    return Value("latest", evaluate, _uses(items), "instant", scope.at, "latest", parts=("latest", items))
 
 
 def _template(node: Row, scope: Scope) -> Value:
@@ -153,12 +157,12 @@ def _template(node: Row, scope: Scope) -> Value:
 
     scope = replace(scope / "template", text=text(node["template"]))
     try:
-        tree, reads = templates.parse(scope)
+        tree, names = templates.parse(scope)
         uses = Reading(tree, scope).uses
     except Refused as refused:
         return nothing("template", scope, *refused.args)
     when_missing = {"blank": "", "drop": ABSENT}.get(str(node.get("if_missing")))
-    evaluate = runner(tree)
+    evaluate, reads = runner(tree), [dotted(path, scope) for path in names]
 
     def render(row: Row) -> tuple[Any, str]:
         for read in reads:
@@ -171,11 +175,12 @@ def _template(node: Row, scope: Scope) -> Value:
             return when_missing, "a value in it is missing"
         return text(evaluate(row)).strip(), ""
 
-    return leaf("template", scope, render, "text", uses)
+    return leaf("template", scope, render, "text", uses, ("template", tree, names, when_missing))
 
 
 def _constant(form: str, scope: Scope, said: Any, value: Any, reason: str = "") -> Value:
-    return leaf(form, replace(scope, text=text(said)), lambda _row: (value, reason), kind_of(value))
+    scope = replace(scope, text=text(said))
+    return leaf(form, scope, lambda _row: (value, reason), kind_of(value), parts=("constant", value))
 
 
 def _each(node: Row, scope: Scope) -> Value:
@@ -198,7 +203,8 @@ def _each(node: Row, scope: Scope) -> Value:
         note(why, source.at, source.text, found, "" if listed else "not a list")
         return found
 
-    return Value("each", evaluate, _uses([source, condition, fields]), "json", scope.at, source.text, fields.children)
+    uses, parts = _uses([source, condition, fields]), ("each", source, name, None if always else condition, fields)
+    return Value("each", evaluate, uses, "json", scope.at, source.text, fields.children, parts=parts)
 
 
 def _required(node: Row, scope: Scope) -> Value:
@@ -220,7 +226,8 @@ def _required(node: Row, scope: Scope) -> Value:
             raise _Skipped(skip)
         return found
 
-    return replace(value, form="required", evaluate=evaluate, uses=_uses([value, condition]))
+    parts = ("required", value, condition if "if" in node else None, skip)
+    return replace(value, form="required", evaluate=evaluate, uses=_uses([value, condition]), parts=parts)
 
 
 def _link(node: Row, scope: Scope) -> Value:
@@ -292,7 +299,8 @@ def _record(node: Any, scope: Scope, *, inner: bool = False) -> Value:
                 record[name] = value
         return record or (ABSENT if inner else record)  # all of it absent: nothing is written
 
-    return Value("fields", evaluate, _uses(children.values()), "json", scope.at, "", children)
+    parts = ("fields", children, inner)
+    return Value("fields", evaluate, _uses(children.values()), "json", scope.at, "", children, parts=parts)
 
 
 def _holds(value: Any) -> bool:
@@ -340,4 +348,5 @@ def _finished(value: Value, node: Row, scope: Scope) -> Value:
         return ABSENT if keep and missing(found) else found
 
     written = {kind_of(value) for value in names.values() if value is not None} or {value.kind}
-    return replace(value, evaluate=evaluate, kind=kind or (written.pop() if len(written) == 1 else None))
+    kind, parts = kind or (written.pop() if len(written) == 1 else None), ("changed", value, names, fold, convert, keep)
+    return replace(value, evaluate=evaluate, kind=kind, parts=parts)

@@ -100,6 +100,8 @@ class Value(msgspec.Struct, frozen=True):
     text: str = ""
     children: Mapping[str, Value] = msgspec.field(default_factory=dict)
     items: tuple[Path, ...] = ()
+    parts: tuple[Any, ...] = ()
+    """What `evaluate` does, for `code.py`: the name of a form, and what it is made of. Empty: `evaluate` has to be called."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -138,7 +140,12 @@ def attempt(run: Callable[[Any], tuple[Any, str]], given: Any) -> tuple[Any, str
 
 
 def leaf(
-    form: str, scope: Scope, run: Callable[[Row], tuple[Any, str]], kind: str | None = None, uses: tuple[Use, ...] = ()
+    form: str,
+    scope: Scope,
+    run: Callable[[Row], tuple[Any, str]],
+    kind: str | None = None,
+    uses: tuple[Use, ...] = (),
+    parts: tuple[Any, ...] = (),
 ) -> Value:
     """A value that is made in one step."""
 
@@ -148,7 +155,7 @@ def leaf(
             note(why, scope.at, scope.text, value, reason)
         return value
 
-    return Value(form, evaluate, uses, kind, scope.at, scope.text)
+    return Value(form, evaluate, uses, kind, scope.at, scope.text, parts=parts)
 
 
 def plain(

@@ -67,9 +67,10 @@ def path(text: Any, scope: Scope) -> Value:
     keys = tree["children"] if tree["type"] == "subexpression" else [tree]
     if any(key["type"] != "field" for key in keys):
         value = plain("path", scope, runner(tree), _kind(tree), reading.uses)
-        return replace(value, items=reading.items)
+        return replace(value, items=reading.items, parts=("tree", tree))
     names = tuple(key["value"] for key in keys)
-    return Value("path", dotted(names, scope), reading.uses, None, scope.at, scope.text, items=reading.items)
+    parts = ("names", *names)
+    return Value("path", dotted(names, scope), reading.uses, None, scope.at, scope.text, {}, reading.items, parts)
 
 
 class _Parser(parser.Parser):

@@ -16,8 +16,8 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.lexer import Lexer
 from jinja2.parser import Parser
 
-from connector.values.nouns import Evaluate, Refused, Scope, nearest
-from connector.values.paths import depth, dotted, node
+from connector.values.nouns import Path, Refused, Scope, nearest
+from connector.values.paths import depth, node
 from connector.values.text import FILTERS, concatenated, misfit
 
 MAX_SOURCE = 4_096
@@ -61,8 +61,8 @@ class _Environment(Environment):
 _ENVIRONMENT = _Environment(autoescape=False, optimized=False, keep_trailing_newline=True, cache_size=0)
 
 
-def parse(scope: Scope) -> tuple[Any, list[Evaluate]]:
-    """The tree of a template, and the values that it reads."""
+def parse(scope: Scope) -> tuple[Any, list[Path]]:
+    """The tree of a template, and the names that it reads."""
     meaning, source = _Meaning(scope), scope.text
     if len(source) > MAX_SOURCE:
         raise meaning.refused(None, f"a template has at most {MAX_SOURCE:,} letters")
@@ -97,7 +97,7 @@ class _Meaning:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.reads: list[Evaluate] = []
+        self.reads: list[Path] = []
 
     def place(self, it: nodes.Node | None) -> int:
         return min(it.lineno or 0, len(self.scope.text)) if it else 0
@@ -164,7 +164,7 @@ class _Meaning:
         if it is not None:
             return node("subexpression", [self.of(it), *steps])
         names = takewhile(lambda step: step["type"] == "field", steps)
-        self.reads.append(dotted(tuple(step["value"] for step in names), self.scope))
+        self.reads.append(tuple(step["value"] for step in names))
         return node("subexpression", steps)
 
     def call(self, it: Any) -> Any:

@@ -116,6 +116,21 @@ def split(value: Any, separator: str) -> list[str]:
     return [part for part in map(str.strip, _plain(value).split(_plain(separator))) if part]
 
 
+def after(value: Any, separator: str) -> str | None:
+    """What stands after the first separator, trimmed; the whole text where there is none."""
+    found = "" if value is None else _plain(value).split(_plain(separator), 1)[-1].strip()
+    _bounded(len(found))
+    return found or None
+
+
+def before(value: Any, separator: str) -> str | None:
+    """What stands before the first separator, trimmed; null where there is none."""
+    head, there, _ = ("", "", "") if value is None else _plain(value).partition(_plain(separator))
+    found = head.strip() if there else ""
+    _bounded(len(found))
+    return found or None
+
+
 def join_text(values: Any, separator: str = "") -> str | None:
     """The items of a list in one text, missing ones left out."""
     if values is not None and not isinstance(values, list):
@@ -196,16 +211,8 @@ _OWN = {
 }
 """Kind -> functions that are as https://jmespath.org/specification.html has them, but for null."""
 _TEXTS = _SHARED | {
-    "after": _of(
-        _plain,
-        "What stands after the first separator, trimmed; the whole text where there is none.",
-        lambda value, separator: value.split(separator, 1)[-1].strip() or None,
-    ),
-    "before": _of(
-        _plain,
-        "What stands before the first separator, trimmed; null where there is none.",
-        lambda value, separator: "".join(value.split(separator, 1)[:-1]).strip() or None,
-    ),
+    "after": after,
+    "before": before,
     "digits": _of(
         _plain, "The digits of the text; null without any.", lambda value: re.sub("[^0-9]", "", value) or None
     ),
