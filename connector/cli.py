@@ -308,7 +308,7 @@ def push(connection: str, object_: str, json_: bool) -> int:
     """
     from connector import report  # noqa: PLC0415
 
-    record = _one_record(sys.stdin.read())
+    record = _one_record(sys.stdin.buffer.read() if sys.stdin else b"")
     seen: list[tuple[Flow, Outcome]] = []
     with _opened(connection, seen) as (_, _, runner):
         done = runner.event(object_, record)
@@ -318,16 +318,26 @@ def push(connection: str, object_: str, json_: bool) -> int:
     return _code(done)
 
 
-def _one_record(text: str) -> dict[str, Any]:
+def _one_record(given: bytes) -> dict[str, Any]:
+    if not given.strip():
+        raise SpecError("stdin is empty; give one record: {...}")
     try:
-        record = json.loads(text)
+        record = json.loads(given.decode("utf-8-sig"), parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise SpecError(f"stdin: not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         raise SpecError(
             f"stdin:{error.lineno}:{error.colno}: not JSON ({error.msg}); give one record: {{...}}"
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"stdin: no record ({error})") from None
     if not isinstance(record, dict):
         raise SpecError("stdin: one record is wanted, a JSON object: {...}")
     return record
+
+
+def _no_number(said: str) -> NoReturn:
+    raise ValueError(f"{said} is not JSON")
 
 
 def _code(done: Sequence[Run]) -> int:

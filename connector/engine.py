@@ -17,7 +17,7 @@ from connector import canon, schedule
 from connector.answering import Answering
 from connector.below import Children
 from connector.below import gone as gone_values
-from connector.errors import ConnectorError, LeaseLost, StateError, Unreachable
+from connector.errors import ConnectorError, LeaseLost, SpecError, StateError, Unreachable
 from connector.matching import Mapped, mapper
 from connector.model import Flow, Note, Outcome, Page, Row
 from connector.pages import (
@@ -53,7 +53,16 @@ def sync(flow: Flow, world: World) -> Run:
 
 
 def event(flow: Flow, world: World, record: Row) -> Run:
-    """One record that the source hands over, now: the step behind webhooks and `push`. The cursor stays where it is."""
+    """One record that the source hands over, now: the step behind webhooks and `push`. The cursor stays where it is.
+
+    Raises SpecError for one that has no id: nobody could tell it from the next.
+    """
+    thing = flow.reads[flow.triggers[0].changed].object
+    key = world.source.keys(thing).id
+    known = record.get(key) if isinstance(record, dict) else None
+    name = str(known) if isinstance(known, str | int) and not isinstance(known, bool) else ""
+    if not (name.strip() and name.isprintable()):
+        raise SpecError(f"one record of {thing} is wanted, with its id in {key}, a text or a whole number")
     return _leased(flow, world, lambda work: work.one(record), poll=False)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
+from connector import canon
 from connector.errors import SpecError
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def link(
     ]
     if name is not None and name not in names:
         raise SpecError(f"{project.mapping.mapping} has no object or lookup {name!r}; it has {', '.join(names)}")
+    if switch and home is None:
+        raise SpecError(f"--{switch} needs OBJECT and HOME, the id of the record at {project.mapping.systems.home}")
     if home is not None and name is not None:
+        home, remote = _id(project, "home", home), None if remote is None else _id(project, "remote", remote)
         if switch:
             _switch(store, project, name, home, remote, switch)
         elif remote is None:
@@ -60,6 +64,16 @@ def link(
     ]
     table = report.table(lines, ("OBJECT", "HOME", "REMOTE", "MADE", "ACTIVE")) if lines else "There are no links yet."
     click.echo(report.as_json(shown) if json_ else table)
+
+
+def _id(project: Project, side: str, given: str) -> str:
+    """As the system gives it: Salesforce's own pages show 15 characters of 18."""
+    system = getattr(project.mapping.systems, side)
+    known = given.strip()
+    if not (known and known.isprintable()):
+        raise SpecError(f"the id of a record at {system} is wanted, not {given!r}")
+    salesforce = project.connection.systems[system].get("adapter") == "salesforce"
+    return str(canon.id18(known)) if salesforce else known
 
 
 def relink(store: Store, project: Project, name: str, home: str, remote: str, now: Any) -> None:

@@ -27,6 +27,7 @@ from click.testing import CliRunner, Result
 from connector import canon, spec
 from connector.cli import _Progress, main
 from connector.demo.hatch import HOME, SYSTEMS
+from connector.errors import SpecError
 from connector.sandbox import Org, serve
 
 SHAPES = spec.shipped() / "shapes"
@@ -530,14 +531,74 @@ def test_push_writes_one_record_from_stdin(site: Site) -> None:
     assert "1 created" in done.stdout
 
 
+WHO = "one record of contact_note is wanted, with its id in id"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "stdin:1:2: not JSON"), ("[]", "one record is wanted"), ("", "stdin:1:1: not JSON")],
+    [
+        ("{", "stdin:1:2: not JSON"),
+        ("[]", "one record is wanted"),
+        ('[{"id": "n1"}, {"id": "n2"}]', "one record is wanted"),
+        ('{"id": "n1"}\n{"id": "n2"}', "stdin:2:1: not JSON (Extra data)"),
+        ('"n1"', "one record is wanted"),
+        ("", "stdin is empty"),
+        (" \n", "stdin is empty"),
+        (b'{"id": "\xe9"}', "stdin: not UTF-8 (byte 9)"),
+        ("[" * 200_000, "stdin: no record"),
+        ('{"id": 1' + "0" * 5_000 + "}", "stdin: no record"),
+        ('{"id": NaN}', "NaN is not JSON"),
+        ("{}", WHO),
+        ('{"text": "x"}', WHO),
+        ('{"id": null}', WHO),
+        ('{"id": " "}', WHO),
+        ('{"id": true}', WHO),
+        ('{"id": ["n1"]}', WHO),
+        (r'{"id": "\ud800"}', WHO),
+    ],
+    ids=lambda given: repr(given)[:30],
 )
 def test_push_says_what_is_wrong_with_its_input(site: Site, text: str, said: str) -> None:
     done = CliRunner().invoke(main, ["push", "acme", "contact_note"], input=text)
-    assert done.exit_code == 2
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
+    assert site.org.rows("Note") == []
+    assert not list(Path().glob("connector-bug-*"))
+
+
+def test_push_without_stdin_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SpecError, match="stdin is empty"):
+        main.commands["push"].callback("acme", "contact_note", json_=False)
+
+
+def test_push_takes_a_file_of_windows(site: Site) -> None:
+    note = "\ufeff" + json.dumps(
+        {"id": 9, "external_contact_id": PROSPECT, "text": "Called back", "updated_at": ago(1)}
+    )
+    done = CliRunner().invoke(main, ["push", "acme", "contact_note"], input=note)
+    assert (done.exit_code, [row["Body"] for row in site.org.rows("Note")]) == (0, ["Called back"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("contact_note: {direction: push}", "contact_note: {direction: disabled}", "contact_note flows neither way"),
+        ("enabled: true", "enabled: false", "switched off (enabled: false in acme.yaml)"),
+    ],
+)
+def test_push_writes_nothing_that_is_switched_off(site: Site, old: str, new: str, said: str) -> None:
+    site.change(old, new)
+    note = {"id": "n9", "external_contact_id": PROSPECT, "text": "Called back", "updated_at": ago(1)}
+    done = CliRunner().invoke(main, ["push", "acme", "contact_note"], input=json.dumps(note))
+    assert (done.exit_code, site.org.rows("Note")) == (0, [])
+    assert said in done.stdout
+
+
+def test_push_names_the_objects_that_there_are(site: Site) -> None:
+    done = CliRunner().invoke(main, ["push", "acme", "contact"], input='{"id": "1"}')
+    assert done.exit_code == 2
+    assert "no object 'contact'; it has opportunity, contact_note, task" in done.stderr
 
 
 def test_push_takes_no_record_of_what_comes_from_the_remote_side(site: Site) -> None:
@@ -569,12 +630,25 @@ def test_a_link_is_made_switched_off_on_and_removed(site: Site) -> None:
     assert site.json("link", "acme", "--json") == []
 
 
+def test_an_id_of_fifteen_characters_is_that_of_eighteen(site: Site) -> None:
+    """Salesforce's own pages show it so, and its API does not."""
+    site("link", "acme", "task", " t1 ", "00T000000000001")
+    (link,) = site.json("link", "acme", "task", "--json")
+    assert (link["home"], link["remote"]) == ("t1", "00T000000000001EAA")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("tsk",), "has no object or lookup 'tsk'"),
         (("task", "t1"), "needs both ids"),
         (("task", "t1", "--off"), "task t1 is not linked"),
+        (("task", "t1", "00T000000000001AAA", "--on"), "task t1 is not linked to 00T000000000001AAA"),
+        (("task", "--off"), "--off needs OBJECT and HOME"),
+        (("--remove",), "--remove needs OBJECT and HOME"),
+        (("task", "", "00T000000000001AAA"), "the id of a record at hatch is wanted"),
+        (("task", "t1", " "), "the id of a record at i360 is wanted"),
+        (("task", "\ud800", "00T000000000001AAA"), "the id of a record at hatch is wanted"),
     ],
 )
 def test_link_says_what_is_wrong(site: Site, words: tuple[str, ...], said: str) -> None:
