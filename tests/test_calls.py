@@ -207,6 +207,14 @@ def test_a_sync_by_hand_costs_three_calls(occ):
     assert occ("sync") == (told("its `connector sync`"), 0)
 
 
+def test_a_sync_costs_a_call_for_each_further_page(occ, org, clock):
+    (rep, *_) = [row["Id"] for row in org.rows(STAFF)]
+    org.load({"object": VISIT, "Name": f"B-{n}", "i360core__Sales_Rep_1__c": rep} for n in range(4_960))
+    clock.at += timedelta(hours=1)
+    assert occ("sync")[1] > 5_000
+    assert occ("sync") == (told("the same with 5,000 appointments"), 0)
+
+
 def test_a_poll_with_forty_linked_reps_costs_one_call(occ, clock):
     assert occ("sync")[1] > 40
     occ("run")
