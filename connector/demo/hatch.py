@@ -16,7 +16,7 @@ from connector import canon, report, source
 from connector.demo import stage
 from connector.demo.stage import Say, Stage
 from connector.model import Row
-from connector.sandbox import Org, serve
+from connector.sandbox import Org
 
 SYSTEMS = """\
 systems:
@@ -45,15 +45,12 @@ CREATE TABLE task (id TEXT PRIMARY KEY, external_contact_id TEXT, title TEXT, du
 
 
 def tell(folder: Path, port: int, say: Say) -> None:
-    org = stage.org(folder, rows(datetime.now(UTC)))
     with stage.opened(folder / "hatch.db") as home:
         home.executescript(HOME)
-    with serve(org, port=stage.free(port)) as url:
+    with stage.org(folder, rows(datetime.now(UTC)), port) as (org, url):
         file = folder / "connections" / "demo.yaml"
         file.write_text((CONNECTION + SYSTEMS).format(url=url), encoding="utf-8")
-        with stage.environment({"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}):
-            _Story(file, org, url, say).tell()
-    org.close()
+        _Story(file, org, url, say).tell()
 
 
 class _Story(Stage):

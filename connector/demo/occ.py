@@ -18,7 +18,7 @@ from connector.demo.stage import Say, Stage
 from connector.linking import relink
 from connector.model import Row
 from connector.project import Runner
-from connector.sandbox import Org, serve
+from connector.sandbox import Org
 
 CONNECTION = """\
 # yaml-language-server: $schema=../schema.json
@@ -53,15 +53,12 @@ PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n"
 
 
 def tell(folder: Path, port: int, say: Say) -> None:
-    org = stage.org(folder, rows(datetime.now(UTC)))
     with stage.opened(folder / "occ.db") as home:
         home.executescript(HOME)
-    with serve(org, port=stage.free(port)) as url:
+    with stage.org(folder, rows(datetime.now(UTC)), port) as (org, url):
         file = folder / "connections" / "occ.yaml"
         file.write_text(CONNECTION.format(url=url), encoding="utf-8")
-        with stage.environment({"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}):
-            _Story(file, org, url, say).tell()
-    org.close()
+        _Story(file, org, url, say).tell()
 
 
 class _Story(Stage):

@@ -18,7 +18,7 @@ from connector import canon, project, report, spec
 from connector.errors import SetupError
 from connector.model import Flow, Outcome, Row
 from connector.project import Runner
-from connector.sandbox import Org
+from connector.sandbox import Org, serve
 from connector.state import Store
 
 Say = Callable[[str], None]
@@ -42,12 +42,15 @@ def made(folder: Path, story: str, say: Say) -> Path:
     return folder
 
 
-def org(folder: Path, rows: Iterable[Row]) -> Org:
-    """A sandbox org with the shipped shapes, in a file of the folder."""
+@contextmanager
+def org(folder: Path, rows: Iterable[Row], port: int) -> Iterator[tuple[Org, str]]:
+    """A sandbox org with the shipped shapes, in a file of the folder, at its url; connections find their secrets."""
     described = [json.loads(file.read_text("utf-8")) for file in sorted((spec.shipped() / "shapes").glob("*.json"))]
-    here = Org(shapes=described, path=folder / "org.db")
-    here.load(rows)
-    return here
+    secrets = {"I360_CLIENT_ID": "sandbox", "I360_CLIENT_SECRET": "sandbox"}
+    with closing(Org(shapes=described, path=folder / "org.db")) as here:
+        here.load(rows)
+        with serve(here, port=free(port)) as url, environment(secrets):
+            yield here, url
 
 
 @contextmanager
