@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, TypedDict
 
 import msgspec
@@ -17,16 +18,16 @@ from connector.endpoints.salesforce import soql as words
 from connector.endpoints.wire import Decode
 from connector.model import Query
 
-Tree = dict[str, Any]
-"""Name -> Tree of a parent; an empty one: a value, or a parent of which nothing is known."""
+Fields = tuple[tuple[str, Any, bool], ...]
+"""Name, the Fields of a parent or of the rows of a list below (none: a value, or a parent of which nothing is known), whether a list."""
 _TYPED: Any = TypedDict
 """For the type checker: these have names that are known only at run time."""
 
 
 def decoder(query: Query, shapes: words.Shapes) -> Decode | None:
     """None: a name is not spelled as its object spells it. The org will, so all that it gives has to be read."""
-    page = _page(query, shapes)
-    return None if page is None else msgspec.json.Decoder(page).decode
+    fields = _fields(query, shapes)
+    return None if fields is None else _decoder(fields)
 
 
 def parts(body: bytes, decoders: Sequence[Decode | None]) -> Any:
@@ -38,26 +39,41 @@ def parts(body: bytes, decoders: Sequence[Decode | None]) -> Any:
     return answer
 
 
-def _page(query: Query, shapes: words.Shapes) -> Any:
-    tree: Tree = {}
+def _fields(query: Query, shapes: words.Shapes) -> Fields | None:
+    names = cache(lambda name: words.names_of(shapes[name]))
+    tree: dict[str, Any] = {}
     for path in words.columns(query, shapes[query.object]):
         level = tree
         for name, step in words.hops(path, query.object, shapes):
             if name not in shapes:
                 break
-            if step not in words.names_of(shapes[name]):
+            if step not in names(name):
                 return None
             level = level.setdefault(step, {})
-    below = {name: _page(child, shapes) for name, child in query.children.items()}
+    below = {name: _fields(child, shapes) for name, child in query.children.items()}
     if None in below.values() or tree.keys() & below.keys():
         return None
-    return _objects(("totalSize", "done", "nextRecordsUrl"), records=list[_row(tree, below)])  # type: ignore[misc]
+    return *_parents(tree), *((name, fields, True) for name, fields in below.items())
 
 
-def _row(tree: Tree, below: Mapping[str, Any]) -> Any:
-    parents = {name: _row(inner, {}) for name, inner in tree.items() if inner}
-    values = [name for name, inner in tree.items() if not inner]
-    return _objects(values, **{name: kind | None for name, kind in {**parents, **below}.items()})
+def _parents(tree: Mapping[str, Any]) -> Fields:
+    return tuple((name, _parents(inner), False) for name, inner in tree.items())
+
+
+@lru_cache(256)
+def _decoder(fields: Fields) -> Decode:
+    return msgspec.json.Decoder(_page(fields)).decode
+
+
+def _page(fields: Fields) -> Any:
+    return _objects(("totalSize", "done", "nextRecordsUrl"), records=list[_row(fields)])  # type: ignore[misc]
+
+
+def _row(fields: Fields) -> Any:
+    values = [name for name, inner, _ in fields if not inner]
+    return _objects(
+        values, **{name: (_page if below else _row)(inner) | None for name, inner, below in fields if inner}
+    )
 
 
 def _objects(values: Sequence[str], **typed: Any) -> Any:

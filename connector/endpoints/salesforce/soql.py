@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from itertools import product
+from types import CodeType
 from typing import Any
 
 from msgspec.structs import replace
@@ -300,8 +302,13 @@ def _compiled(fixes: Fixes, identity: Collection[str]) -> Callable[[list[Row]], 
     known: dict[str, Any] = {}
     told = [f"  if row[{name!r}].__class__ is not str: raise TypeError" for name in sorted(identity)]
     lines = ["def tidy(rows):", " for row in rows:", *_lines(fixes, "row", "  ", known), *told]
-    exec("\n".join(lines), known)  # noqa: S102 - of what a query names only the repr of its names gets in
+    exec(_code("\n".join(lines)), known)  # noqa: S102 - of what a query names only the repr of its names gets in
     return known["tidy"]  # type: ignore[no-any-return]
+
+
+@lru_cache(256)
+def _code(text: str) -> CodeType:
+    return compile(text, "<what puts rows into our spelling>", "exec")
 
 
 def _lines(fixes: Fixes, row: str, pad: str, known: dict[str, Any]) -> Iterator[str]:
