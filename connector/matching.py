@@ -88,7 +88,7 @@ def mapper(flow: Flow, target: Endpoint, files: Callable[[Any], Any] = _as_it_is
 
     `files` makes a File of an address. Worked out once for a flow, called for each row.
     """
-    record, canonical, name = flow.record, target.canonical, flow.write
+    record, name = flow.record, flow.write
     streamed = [column.path[0] for column in flow.columns if column.kind == "file"]
     keys = [(key, key.value, NORMAL[key.compare]) for key in flow.match.keys]
     by_record = flow.match.by_link or flow.match.found == "link"  # several may be linked to one record
@@ -110,7 +110,7 @@ def mapper(flow: Flow, target: Endpoint, files: Callable[[Any], Any] = _as_it_is
                 notes.append(Note("warning", made.reason, made.message, joined.record, made.field))
             told = (made.outcome, made.reason, made.message, None, made.field, joined.label)
             return Outcome(joined.record, joined.read, *told)
-        values = canonical(name, made)
+        values = target.canonical(name, made)
         for field in streamed:
             if field in values:
                 values[field] = files(values[field])

@@ -22,7 +22,10 @@ from connector.values import (
     compile_record,
     compile_value,
     missing,
+    templates,
 )
+from connector.values.nouns import Scope
+from connector.values.paths import slots
 
 HERE = Path(__file__).parent
 
@@ -227,10 +230,51 @@ def test_compiling_never_raises(node):
 # ---- the whole -----------------------------------------------------------------------------------------------
 
 
+_PIECES = [
+    "a",
+    "b.c",
+    "_a",
+    "a.not",
+    "x1.y_2",
+    "true",
+    "A.B",
+    "{{",
+    "}}",
+    "{{ ",
+    " }}",
+    "{%",
+    "%}",
+    "{#",
+    "#}",
+    "{",
+    "}",
+    " ",
+    "\n",
+    "\r",
+    ": ",
+    "-",
+    "|",
+    "1",
+    "[0]",
+]
+
+
+@UNHURRIED
+@given(st.lists(st.sampled_from([*_PIECES, *["{{ a }}", "{{b.c}}", " - "] * 4]), max_size=7).map("".join))
+def test_a_template_of_names_alone_is_read_as_jinja_reads_it(template):
+    quick = slots(template)
+    assert quick is None or quick == templates.parse(Scope((), [], text=template))
+
+
+def test_most_templates_are_read_without_jinja():
+    assert all(slots(text) for text in ("{{ a.b }}: {{ c }}", "{{a}}", "x{{ a }}\n", "{{ a }}{{ b }}}"))
+    assert not any(map(slots, ("", "x", "{{ _a }}", "{{ true }}", "{{ a | upper }}", "{{{ a }}", "{{ a }}{# b #}")))
+
+
 def test_mappings_without_templates_do_not_import_jinja():
     code = (
         "import sys; from connector.values import compile_value\n"
-        "compile_value({'first': ['a.b', 'upper(c)']}, (), [])\n"
+        "compile_value({'first': ['a.b', 'upper(c)', {'template': '{{ a }}: {{ b.c }}'}]}, (), [])\n"
         "print(sorted({'jinja2', 'sqlalchemy', 'httpx', 'jsonschema', 'yaml'} & set(sys.modules)))"
     )
     assert (

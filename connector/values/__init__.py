@@ -21,6 +21,7 @@ from connector.values.nouns import (
     At,
     Evaluate,
     Names,
+    Path,
     Problem,
     Refused,
     Scope,
@@ -34,7 +35,7 @@ from connector.values.nouns import (
     note,
     nothing,
 )
-from connector.values.paths import Reading, dotted, kind_of, path, runner
+from connector.values.paths import Reading, dotted, kind_of, path, runner, slots
 from connector.values.text import FILTERS, FUNCTIONS, TYPES, Function, text
 
 __all__ = [
@@ -153,11 +154,9 @@ def _latest(node: Row, scope: Scope) -> Value:
 
 
 def _template(node: Row, scope: Scope) -> Value:
-    from connector.values import templates  # noqa: PLC0415 - most mappings start without Jinja
-
     scope = replace(scope / "template", text=text(node["template"]))
     try:
-        tree, names = templates.parse(scope)
+        tree, names = slots(scope.text) or _by_jinja(scope)
         uses = Reading(tree, scope).uses
     except Refused as refused:
         return nothing("template", scope, *refused.args)
@@ -176,6 +175,12 @@ def _template(node: Row, scope: Scope) -> Value:
         return text(evaluate(row)).strip(), ""
 
     return leaf("template", scope, render, "text", uses, ("template", tree, names, when_missing))
+
+
+def _by_jinja(scope: Scope) -> tuple[Any, list[Path]]:
+    from connector.values import templates  # noqa: PLC0415 - most mappings do without: it takes longer than they do
+
+    return templates.parse(scope)
 
 
 def _constant(form: str, scope: Scope, said: Any, value: Any, reason: str = "") -> Value:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 from jmespath import functions, parser, visitor
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from connector.model import Row, Why
 from connector.values.nouns import ABSENT, Evaluate, Path, Refused, Scope, Use, Value, nearest, note, nothing, plain
-from connector.values.text import FUNCTIONS, misfit
+from connector.values.text import FUNCTIONS, concatenated, misfit
 
 Run = Callable[[Any], Any]
 
@@ -32,6 +32,10 @@ MAX_WIDTH = 256
 """How many times a path may multiply what it reads: real ones stay below 10, `[@, @]` ten times over is 1,024."""
 
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SLOT = re.compile(r"\{\{\s*([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*)\s*\}\}")
+_OTHER = re.compile(r"\{[{%#]|\{$", re.MULTILINE)
+"""What is left of a template that has more than slots: another opening, or a brace before a slot."""
+_RESERVED = frozenset(["and", "else", "false", "if", "in", "is", "none", "not", "or", "true", "False", "None", "True"])
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`((?:\\.|[^`\\])*)`", re.DOTALL)
 _MISTAKES = (
     (r"\{\{", "{{ }} belongs in a template: {template: ...}"),
@@ -115,6 +119,24 @@ def _parse(text: str) -> Any:
     if (copies := width(tree)) > MAX_WIDTH:
         raise Refused(f"multiplies what it reads {copies:,} times; {MAX_WIDTH} is the most", 0)
     return tree
+
+
+def slots(text: str) -> tuple[Any, list[Path]] | None:
+    """A template of texts and of dotted names in {{ }}, as `templates.parse` has it; None for every other one."""
+    texts, names = [*_SLOT.split(text)[::2]], [*_SLOT.finditer(text)]
+    steps = {step for name in names for step in name[1].split(".")}
+    if len(text) > MAX_LENGTH or "\r" in text or _OTHER.search("\n".join(texts)) or steps & _RESERVED or not names:
+        return None
+    pieces: list[Any] = []
+    for before, name in zip_longest(texts, names):
+        pieces += [node("literal", value=before)] if before else []
+        if name:
+            words = re.finditer(r"\w+", name[1])
+            start = name.start(1)
+            fields = [node("field", value=word[0], start=start + word.start()) for word in words]
+            pieces.append(node("subexpression", fields))
+    reads = [tuple(name[1].split(".")) for name in names]
+    return pieces[0] if len(pieces) == 1 else node("call", pieces, value=concatenated), reads
 
 
 def _explained(bare: str, error: JMESPathError) -> Refused:
