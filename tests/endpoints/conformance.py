@@ -25,6 +25,17 @@ NASTY = [
     "; DROP TABLE item; --",
     "line\nbreak",
 ]
+FIELDS = {
+    "title": "text",
+    "note": "text",
+    "amount": "number",
+    "count": "integer",
+    "active": "boolean",
+    "at": "instant",
+    "day": "date",
+    "extra": "json",
+}
+"""What a system without fields of its own is given."""
 AS_OFTEN = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 pytest.register_assert_rewrite("conformance")
 
 from conformance import *  # noqa: E402, F403
-from conformance import Bench  # noqa: E402
+from conformance import FIELDS, Bench  # noqa: E402
 from databases import Clock, schema  # noqa: E402, F401
 
 from connector.endpoints import sql  # noqa: E402
@@ -12,16 +12,6 @@ from connector.endpoints.memory import Fault, Memory  # noqa: E402
 from connector.endpoints.sql import Sql  # noqa: E402
 from connector.model import Column  # noqa: E402
 
-FIELDS = {
-    "title": "text",
-    "note": "text",
-    "amount": "number",
-    "count": "integer",
-    "active": "boolean",
-    "at": "instant",
-    "day": "date",
-    "extra": "json",
-}
 COLUMNS = [
     *(Column((name,), kind) for name, kind in FIELDS.items()),
     *(Column(("address", name)) for name in ("city", "street")),

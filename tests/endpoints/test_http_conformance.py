@@ -8,7 +8,7 @@ import pytest
 pytest.register_assert_rewrite("conformance")
 
 from conformance import *  # noqa: E402, F403
-from conformance import Bench  # noqa: E402
+from conformance import FIELDS, Bench  # noqa: E402
 from databases import Clock  # noqa: E402
 from http_server import Crud, serving  # noqa: E402
 
@@ -16,16 +16,6 @@ from connector.endpoints.http.adapter import Http  # noqa: E402
 from connector.source import read  # noqa: E402
 
 API = read(Path(__file__).parent / "apis" / "crud.yaml").tree
-FIELDS = {
-    "title": "text",
-    "note": "text",
-    "amount": "number",
-    "count": "integer",
-    "active": "boolean",
-    "at": "instant",
-    "day": "date",
-    "extra": "json",
-}
 
 
 @pytest.fixture(scope="module")
