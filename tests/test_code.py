@@ -1,4 +1,7 @@
-"""The code that is written for a value gives what its closures give, whatever the value and the row; and it is only ever ours."""
+"""The code that is written for a value gives what its closures give, whatever the value and the row; and it is only ever ours.
+
+The cases of tests/values/ go through both as well: test_values.py evaluates each without and with a trace.
+"""
 
 import json
 import traceback
@@ -96,6 +99,17 @@ def test_the_latest_of_texts_that_look_alike_is_still_an_instant(moments):
     value = compile_value({"latest": [f"m{n}" for n in range(4)]}, (), [])
     with_code, with_closures = both(value, {f"m{n}": moment for n, moment in enumerate(moments)})
     assert with_code == with_closures
+
+
+@pytest.mark.parametrize("more", [{}, {"if_missing": "drop"}, {"if_missing": "blank"}])
+@pytest.mark.parametrize("size", [65_535, 65_536])
+@pytest.mark.parametrize("last", ["", None])
+def test_a_template_has_at_most_so_many_letters(size, last, more):
+    value = compile_value({"template": "{{ a }}: {{ a }}{{ b }}"} | more, (), [])
+    with_code, with_closures = both(value, {"a": "x" * size, "b": last})
+    assert with_code == with_closures
+    if not more:
+        assert value.evaluate({"a": "x" * size}, None) == (f"{'x' * size}: {'x' * size}" if size == 65_535 else None)
 
 
 def test_what_paths_go_through_is_looked_up_once():

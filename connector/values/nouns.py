@@ -101,7 +101,8 @@ class Value(msgspec.Struct, frozen=True):
     children: Mapping[str, Value] = msgspec.field(default_factory=dict)
     items: tuple[Path, ...] = ()
     parts: tuple[Any, ...] = ()
-    """What `evaluate` does, for `code.py`: the name of a form, and what it is made of. Empty: `evaluate` has to be called."""
+    """What `evaluate` does, as `code.py` has to know it: a name of its table, and what that takes. Who replaces the one replaces
+    the other; nothing here: `evaluate` is called."""
 
 
 class Scope(msgspec.Struct, frozen=True):
