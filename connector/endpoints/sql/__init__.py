@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -21,8 +22,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from connector import canon
 from connector.endpoints.forms import STAMPS, rounds
-from connector.endpoints.sql.columns import UNFIT
+from connector.endpoints.sql.columns import UNFIT, loads
 from connector.endpoints.sql.tables import Path, Table, builder, prepared, reflect, unknown
+from connector.endpoints.sql.writing import Item, create, returning, update
 from connector.errors import ConnectorError, Drifted, Rejected, SetupError, Unanswered, Unauthorized, Unavailable
 from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
 
@@ -43,8 +45,6 @@ _KINDS: tuple[tuple[str, type[ConnectorError], str], ...] = (
     ("", Unavailable, ""),
 )
 """The beginning of code and message -> who can act, and how. The first that fits."""
-_Item = tuple[int, Change, Row]
-"""A change with its place among its siblings, and its values as columns."""
 
 
 class Sql:
@@ -62,6 +62,8 @@ class Sql:
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _pragmas)
             sa.event.listen(self.engine, "begin", _begin)
+        else:
+            sa.event.listen(self.engine, "do_executemany", returning)
 
     def now(self) -> datetime:
         if self.sqlite:
@@ -100,7 +102,7 @@ class Sql:
         wanted = [_columns(table, query) for table, query in zip(tables, queries, strict=True)]
         with self._errors("reading"), self._connect(yield_per=PAGE) as db:
             for number, (query, table, columns) in enumerate(zip(queries, tables, wanted, strict=True)):
-                row = builder([(path, table.codecs[column].decode) for column, path in columns.items()])
+                row = builder([(path, table.codecs[column]) for column, path in columns.items()])
                 statements = self._statements(db, table, query, sa.select(*(table.sql.c[column] for column in columns)))
                 held: list[Row] = []
                 for some in chain.from_iterable(db.execute(statement).partitions(PAGE) for statement in statements):
@@ -131,10 +133,7 @@ class Sql:
 
     def _among(self, table: Table, name: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:
         expression, beside = self._comparable(table, name)
-        known = []
-        for value in values:
-            with suppress(*UNFIT):  # what the column cannot hold stands in no row
-                known += [] if value is None else [beside(value)]
+        known = _fitting(beside, [value for value in values if value is not None])
         null = [expression.is_(None)] if None in values else []
         return sa.or_(sa.false(), *([expression.in_(known)] if known else []), *null)
 
@@ -179,25 +178,29 @@ class Sql:
             return []
         table = self._table(changes[0].object)
         answers: dict[int, Written] = {}
-        groups: defaultdict[tuple[Any, ...], list[_Item]] = defaultdict(list)
+        groups: defaultdict[tuple[int, Path], list[Item]] = defaultdict(list)
+        encoder = cache(table.encoder)
         for turn, some in enumerate(rounds(changes)):
             for number, change in some.items():
                 try:
-                    row = table.flat(change)
-                    groups[turn, *row].append((number, change, row))
+                    values = table.flat(change)
+                    names = tuple(values)
+                    row = encoder(names)(values.values())
                 except Rejected as error:
                     answers[number] = Written(change.id, error)
+                else:
+                    groups[turn, names].append((number, change, row))
         with self._errors(f"writing {changes[0].object}"), self._connect(writer=True) as db:
-            for items in groups.values():
-                answers |= self._group(db, table, items)
+            for (_, names), items in groups.items():
+                answers |= self._group(db, table, names, items)
             self._commit(db)
         return [answers[number] for number in range(len(changes))]
 
-    def _group(self, db: Connection, table: Table, items: list[_Item]) -> dict[int, Written]:
+    def _group(self, db: Connection, table: Table, names: Path, items: list[Item]) -> dict[int, Written]:
         """One batch; when the database refuses it, its halves, until the rows that it refuses stand alone."""
         tried = db.begin_nested()
         try:
-            made = (_create if items[0][1].verb == "create" else _update)(db, table, items)
+            made = (create if items[0][1].verb == "create" else update)(db, table, names, items)
             tried.commit()
         except (SQLAlchemyError, ValueError, ArithmeticError) as error:
             if (refused := _refusal(error, table)) is None:
@@ -208,7 +211,7 @@ class Sql:
         if len(items) == 1:
             return {items[0][0]: Written(items[0][1].id, refused)}
         half = len(items) // 2
-        return self._group(db, table, items[:half]) | self._group(db, table, items[half:])
+        return self._group(db, table, names, items[:half]) | self._group(db, table, names, items[half:])
 
     # ---- the database ----
 
@@ -249,54 +252,13 @@ class Sql:
             raise _failure(error, f"{self.name}: {doing}") from error
 
 
-def _create(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:
-    rows, known = [row for _, _, row in items], table.sql.c[table.id]
-    insert = table.sql.insert()
-    if not rows[0]:
-        made = [db.scalar(insert.returning(known)) for _ in rows]
-    elif db.dialect.name == "sqlite" and table.codecs[table.id].family == "integer" and table.id not in rows[0]:
-        made = _numbered(db, table, rows) or sorted(
-            db.scalars(insert.returning(known), rows)
-        )  # they come in any order, but are numbered in ours
-    else:
-        made = list(db.scalars(insert.returning(known, sort_by_parameter_order=True), rows))
-    return {number: Written(str(id_)) for (number, _, _), id_ in zip(items, made, strict=True)}
-
-
-_TRIGGERS = sa.text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(:name)")
-
-
-def _numbered(db: Connection, table: Table, rows: Sequence[Row]) -> list[Any]:
-    """The ids that SQLite counts up for rows in their order, by the driver alone, which takes half the time of RETURNING.
-
-    Nothing is done where triggers of the table may add or leave out rows of their own.
-    """
-    known, spelt = table.sql.c[table.id], db.dialect.identifier_preparer
-    if db.scalar(_TRIGGERS, {"name": table.sql.name}):
-        return []
-    names, marks = ", ".join(map(spelt.quote, rows[0])), ", ".join("?" * len(rows[0]))
-    last = db.scalar(sa.select(sa.func.max(known))) or 0
-    text = f"INSERT INTO {spelt.format_table(table.sql)} ({names}) VALUES ({marks})"
-    db.exec_driver_sql(text, [tuple(row.values()) for row in rows])
-    return list(db.scalars(sa.select(known).where(known > last).order_by(known)))
-
-
-def _update(db: Connection, table: Table, items: Sequence[_Item]) -> dict[int, Written]:
-    column, ids = table.sql.c[table.id], dict[int, Any]()
-    for number, change, _ in items:
-        with suppress(*UNFIT):
-            ids[number] = table.codecs[table.id].bind(change.id)
-    rows = [{f"_{key}": value for key, value in row.items()} | {"_": ids[n]} for n, _, row in items if n in ids]
-    new = {key: sa.bindparam(f"_{key}", type_=table.sql.c[key].type) for key in items[0][2]}
-    update = table.sql.update().where(column == sa.bindparam("_", type_=column.type)).values(new)
-    there = set(map(str, ids.values()))
-    if not rows or not new or db.execute(update, rows).rowcount != len(rows):
-        there = set(map(str, db.scalars(sa.select(column).where(column.in_(list(ids.values()))))))
-    gone = {n for n, _, _ in items if n not in ids or str(ids[n]) not in there}
-    return {
-        n: Written(change.id, Rejected(f"{table.label} has no row {change.id}", "NOT_FOUND") if n in gone else None)
-        for n, change, _ in items
-    }
+def _fitting(beside: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    """`beside` of each value, but for those that the column cannot hold: they stand in no row."""
+    try:
+        return [beside(value) for value in values]
+    except UNFIT:
+        half = len(values) // 2
+        return _fitting(beside, values[:half]) + _fitting(beside, values[half:]) if half else []
 
 
 def _columns(table: Table, query: Query) -> dict[str, Path]:
@@ -309,7 +271,7 @@ def _columns(table: Table, query: Query) -> dict[str, Path]:
         out |= table.resolve(path)
     if query.whole:
         out |= table.paths
-    return out or {table.id: (table.id,)}
+    return dict(sorted(out.items(), key=lambda column: len(column[1]) > 1)) or {table.id: (table.id,)}
 
 
 def _days(column: sa.Column[Any], window: Window) -> Iterator[sa.ColumnElement[bool]]:
@@ -327,7 +289,8 @@ def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
             url = url.set(drivername="postgresql+psycopg")
         if url.get_backend_name() == "postgresql":
             wanted = {key: value for key, value in _POSTGRESQL.items() if key not in url.query}
-            return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=wanted)
+            options = {"pool_pre_ping": True, "json_deserializer": loads, "connect_args": wanted}
+            return sa.create_engine(url, hide_parameters=True, **options)
         if url.database in (None, "", ":memory:"):
             raise SetupError(f"{name}: `url` names no database: write sqlite:///FILE.db")
         return sa.create_engine(url, hide_parameters=True)

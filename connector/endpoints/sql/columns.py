@@ -8,9 +8,11 @@ import re
 import struct
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -39,8 +41,10 @@ _FAMILIES: tuple[tuple[Any, str], ...] = (
     (sa.Uuid, "uuid"),
     (TypeEngine, "text"),
 )
-_JSON = frozenset((str, int, float, bool, list, dict))
-_PLAIN = frozenset((str, int, bool))
+_NULL = frozenset((NoneType,))
+_TEXT, _INTEGERS, _TRUTH = _NULL | {str}, _NULL | {int}, _NULL | {bool}
+_PLAIN = _NULL | {str, int, bool}
+_JSON = _PLAIN | {float, list, dict}
 _INTEGER = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
 UNFIT = (ValueError, TypeError, ArithmeticError)
 """What a codec raises about a value that its column cannot hold."""
@@ -54,12 +58,20 @@ class Codec(msgspec.Struct, frozen=True):
     """`canonical`: any value -> what is read back after it was written, UNFIT if the column cannot hold it.
 
     `encode`: that -> what the driver takes. `decode`: what the driver gives -> that. None is never passed.
+    `plain`, `given`: classes of which canonical, or decode, leaves every value as it is, so that it need not be called.
     """
 
     family: str
     canonical: Callable[[Any], Any]
     encode: Callable[[Any], Any] = _same
     decode: Callable[[Any], Any] = _same
+    plain: frozenset[type] = _NULL
+    given: frozenset[type] = _NULL
+
+    @property
+    def taken(self) -> frozenset[type]:
+        """Classes whose values the driver takes as they are."""
+        return self.plain if self.encode is _same else _NULL
 
     def bind(self, value: Any) -> Any:
         return self.encode(self.canonical(value))
@@ -96,15 +108,36 @@ def _json(value: Any) -> Any:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether it would come back from JSON as it is, which to look at takes a third of the time."""
-    if isinstance(value, dict):
-        return all(type(key) is str and _is_json(below) for key, below in value.items())
+    """Whether it would come back from JSON as it is, which to look at takes a fraction of the time."""
+    if type(value) is dict:
+        for key, below in value.items():
+            if type(key) is not str or (type(below) not in _PLAIN and not _is_json(below)):
+                return False
+        return True
     if type(value) is list:
-        return all(map(_is_json, value))
-    return value is None or type(value) in _PLAIN or (type(value) is float and math.isfinite(value))
+        return _PLAIN.issuperset(map(type, value)) or all(map(_is_json, value))
+    return type(value) in _PLAIN or (type(value) is float and math.isfinite(value))
+
+
+def _dumps(value: Any) -> str:
+    """As json.dumps spells it, which has the last word on half characters, and on all beyond ASCII."""
+    with suppress(UnicodeEncodeError):
+        text = msgspec.json.format(msgspec.json.encode(value), indent=0)
+        if text.isascii():
+            return text.decode()
+    return json.dumps(value)
+
+
+def loads(value: Any) -> Any:
+    """JSON text as Python has it; what is none, as it is."""
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeError, TypeError):
+        return _loads(value)
 
 
 def _loads(value: Any) -> Any:
+    """By the standard parser, which also takes NaN, half characters and numbers beyond a double."""
     try:
         return json.loads(value) if isinstance(value, str | bytes) else value
     except ValueError:
@@ -170,24 +203,24 @@ def _any(value: Any) -> Any:
 
 
 TEXTS = {
-    "text": Codec("text", _text, decode=_any),
-    "json": Codec("json", _json, json.dumps, _loads),
-    "instant": Codec("text", lambda value: canon.instant(value) or _text(value)),
+    "text": Codec("text", _text, decode=_any, plain=_TEXT, given=_JSON),
+    "json": Codec("json", _json, _dumps, loads, plain=_PLAIN),
+    "instant": Codec("text", lambda value: canon.instant(value) or _text(value), given=_JSON),
     "moment": Codec("text", _moment, decode=_moment),
-    "date": Codec("text", _day),
+    "date": Codec("text", _day, given=_JSON),
 }
 SQLITE = {
     "json": TEXTS["json"],
-    "boolean": Codec("boolean", _boolean, int, _as_boolean),
-    "integer": Codec("integer", _integer),
-    "number": Codec("number", _number, decode=_as_number),
+    "boolean": Codec("boolean", _boolean, int, _as_boolean, plain=_TRUTH),
+    "integer": Codec("integer", _integer, plain=_INTEGERS, given=_JSON),
+    "number": Codec("number", _number, decode=_as_number, given=_NULL | {float}),
     "instant": Codec("instant", _instant, lambda value: value[:-1].replace("T", " "), _moment),
     "date": Codec("date", _date, decode=_day),
     "uuid": TEXTS["text"],
 }
 SERVER = {
-    "json": Codec("json", _json),
-    "boolean": Codec("boolean", _boolean),
+    "json": Codec("json", _json, _dumps, plain=_PLAIN, given=_JSON),
+    "boolean": Codec("boolean", _boolean, plain=_TRUTH, given=_JSON),
     "integer": SQLITE["integer"],
     "number": SQLITE["number"],
     "instant": Codec("instant", _instant, canon.parse, _moment),

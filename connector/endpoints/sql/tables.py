@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connector.endpoints.forms import MADE, STAMPS, near
-from connector.endpoints.sql.columns import TEXTS, TYPES, UNFIT, Codec, codec, reflected
+from connector.endpoints.sql.columns import TYPES, UNFIT, Codec, codec, reflected
 from connector.errors import Drifted, Rejected, SetupError
 from connector.model import Change, Column, Row
 
@@ -42,9 +42,8 @@ class Table:
         return {name: of for name, of in self.codecs.items() if name not in self.groups}
 
     @cached_property
-    def texts(self) -> frozenset[str]:
-        """The columns that take any text as it is."""
-        return frozenset(name for name, of in self.leaves.items() if of is TEXTS["text"])
+    def plain(self) -> dict[str, frozenset[type]]:
+        return {name: of.plain for name, of in self.leaves.items()}
 
     @property
     def stamp(self) -> str | None:
@@ -69,67 +68,77 @@ class Table:
         return column
 
     def canonical(self, values: Row, above: str = "") -> Row:
-        """`values` as they are read back; what a column cannot hold stays, writing it says so."""
-        out: Row = {}
-        texts = self.texts
-        for key, value in values.items():
-            name = above + key
-            if type(value) is str and name in texts:
-                out[key] = value
-            elif of := self.leaves.get(name):
-                try:
-                    out[key] = None if value is None else of.canonical(value)
-                except UNFIT:
-                    out[key] = value
-            else:
-                below = self.groups.get(name) if value is None else value
-                out[key] = self.canonical(below, f"{name}_") if isinstance(below, dict) else below
-        return out
+        """`values` as they are read back, often the very same; what a column cannot hold stays, writing it says so."""
+        plain = self.plain
+        odd = [(key, value) for key, value in values.items() if value.__class__ not in plain.get(above + key, ())]
+        new = {key: made for key, value in odd if (made := self._canonical(above + key, value)) is not value}
+        return {**values, **new} if new else values
+
+    def _canonical(self, name: str, value: Any) -> Any:
+        if of := self.leaves.get(name):
+            try:
+                return of.canonical(value)
+            except UNFIT:
+                return value
+        below = self.groups.get(name) if value is None else value
+        return self.canonical(below, f"{name}_") if isinstance(below, dict) else below
 
     def flat(self, change: Change) -> Row:
         """The columns of a change. Absent keys stay out, a group that is None empties all of its columns."""
-        out: Row = {}
-        self._fill(out, change.values, "")
+        out = change.values
+        if not out.keys() <= self.leaves.keys():
+            out = dict(self._flat(out, ""))
         if change.verb == "create" and not self.made_id and out.get(self.id) is None:
             raise Rejected(f"{self.label}: {self.id} is not given, and nothing makes it", "REQUIRED", (self.id,))
         return out
 
-    def _fill(self, out: Row, values: Row, above: str) -> None:
-        texts = self.texts
+    def _flat(self, values: Row, above: str) -> Iterator[tuple[str, Any]]:
         for key, value in values.items():
             name = above + key
-            if type(value) is str and name in texts:
-                out[name] = value
-            elif of := self.leaves.get(name):
-                try:
-                    out[name] = None if value is None else of.encode(of.canonical(value))
-                except UNFIT:
-                    said = f"{self.label}: column {name} is {of.family} and cannot hold {value!r:.80}"
-                    raise Rejected(said, "INVALID_VALUE", (name,)) from None
+            if name in self.leaves:
+                yield name, value
             elif isinstance(below := self.groups.get(name) if value is None else value, dict):
-                self._fill(out, below, f"{name}_")
+                yield from self._flat(below, f"{name}_")
             else:
                 raise Drifted(self.lacks(name))
 
+    def encoder(self, names: Path) -> Callable[[Collection[Any]], tuple[Any, ...]]:
+        """A function of the values of these columns: what the driver takes. Rejected for one that a column cannot hold."""
+        columns = [(of.taken, of.bind) for of in map(self.leaves.__getitem__, names)]
 
-def builder(columns: Sequence[tuple[Path, Callable[[Any], Any]]]) -> Callable[[Sequence[Any]], Row]:
-    """A function that nests the values of a result: (path, decode) of each, in order."""
-    plain = [
-        (number, path[0], None if decode is TEXTS["text"].decode else decode)
-        for number, (path, decode) in enumerate(columns)
-        if len(path) == 1
-    ]
-    nested = [(number, path, decode) for number, (path, decode) in enumerate(columns) if len(path) > 1]
+        def encode(values: Collection[Any]) -> tuple[Any, ...]:
+            pairs = zip(values, columns, strict=True)
+            try:
+                return tuple([value if value.__class__ in taken else bind(value) for value, (taken, bind) in pairs])
+            except UNFIT:
+                raise self._unfit(dict(zip(names, values, strict=True))) from None
 
-    def build(values: Sequence[Any]) -> Row:
-        row: Row = {
-            key: value
-            if (value := values[number]) is None or (decode is None and type(value) is str)
-            else (decode or TEXTS["text"].decode)(value)
-            for number, key, decode in plain
-        }
-        for number, path, decode in nested:
-            _put(row, path, None if (value := values[number]) is None else decode(value))
+        return encode
+
+    def _unfit(self, values: Row) -> Rejected:
+        for name, value in values.items():
+            of = self.leaves[name]
+            try:
+                value is None or of.bind(value)
+            except UNFIT:
+                said = f"{self.label}: column {name} is {of.family} and cannot hold {value!r:.80}"
+                return Rejected(said, "INVALID_VALUE", (name,))
+        raise AssertionError(values)
+
+
+def builder(columns: Sequence[tuple[Path, Codec]]) -> Callable[[Iterable[Any]], Row]:
+    """A function that nests the values of a result: path and codec of each, in order, those within groups last."""
+    paths = [path for path, _ in columns]
+    plain = [path[0] for path in paths if len(path) == 1]
+    nested = paths[len(plain) :]
+    decoders = [(of.given, of.decode) for _, of in columns]
+
+    def build(values: Iterable[Any]) -> Row:
+        pairs = zip(values, decoders, strict=True)
+        made = [value if value.__class__ in given else decode(value) for value, (given, decode) in pairs]
+        row: Row = dict(zip(plain, made, strict=False))
+        for path, value in zip(nested, made[len(plain) :], strict=True) if nested else ():
+            _put(row, path, value)
         return row
 
     return build
