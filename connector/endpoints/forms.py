@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from difflib import get_close_matches
@@ -45,11 +45,13 @@ def list_below(shape: Shape | None, child: Query, on: Mapping[str, str]) -> str 
 
 def rounds(changes: Sequence[Change], *, apart: bool = True) -> list[dict[int, Change]]:
     """Changes by their place, none of a row twice, creates `apart` from the others: one round after the other."""
-    seen, made = Counter[str](), dict[tuple[int, bool], dict[int, Change]]()
+    seen, made = Counter[str](), defaultdict[tuple[int, bool], dict[int, Change]](dict)
     for at, change in enumerate(changes):
-        known = change.id or ""
-        made.setdefault((seen[known], apart and change.verb != "create"), {})[at] = change
-        seen[known] += bool(known)
+        turn = 0
+        if known := change.id:
+            turn = seen[known]
+            seen[known] = turn + 1
+        made[turn, apart and change.verb != "create"][at] = change
     return [made[number] for number in sorted(made)]
 
 

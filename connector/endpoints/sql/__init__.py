@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -178,7 +177,7 @@ class Sql:
             return []
         table = self._table(changes[0].object)
         answers: dict[int, Written] = {}
-        groups: defaultdict[tuple[int, Path], list[Item]] = defaultdict(list)
+        groups: dict[tuple[int, Path], list[Item]] = {}
         encoder = cache(table.encoder)
         for turn, some in enumerate(rounds(changes)):
             for number, change in some.items():
@@ -189,7 +188,7 @@ class Sql:
                 except Rejected as error:
                     answers[number] = Written(change.id, error)
                 else:
-                    groups[turn, names].append((number, change, row))
+                    groups.setdefault((turn, names), []).append((number, change, row))
         with self._errors(f"writing {changes[0].object}"), self._connect(writer=True) as db:
             for (_, names), items in groups.items():
                 answers |= self._group(db, table, names, items)

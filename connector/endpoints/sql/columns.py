@@ -8,7 +8,6 @@ import re
 import struct
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
@@ -44,8 +43,10 @@ _FAMILIES: tuple[tuple[Any, str], ...] = (
 _NULL = frozenset((NoneType,))
 _TEXT, _INTEGERS, _TRUTH = _NULL | {str}, _NULL | {int}, _NULL | {bool}
 _PLAIN = _NULL | {str, int, bool}
-_JSON = _PLAIN | {float, list, dict}
+JSON = _PLAIN | {float, list, dict}
 _INTEGER = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
+_ENCODE, _DECODE = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
+_ASCII = json.JSONEncoder(separators=(",", ":"))
 UNFIT = (ValueError, TypeError, ArithmeticError)
 """What a codec raises about a value that its column cannot hold."""
 
@@ -73,8 +74,11 @@ class Codec(msgspec.Struct, frozen=True):
         """Classes whose values the driver takes as they are."""
         return self.plain if self.encode is _same else _NULL
 
-    def bind(self, value: Any) -> Any:
-        return self.encode(self.canonical(value))
+    @property
+    def bind(self) -> Callable[[Any], Any]:
+        """Any value -> what the driver takes."""
+        canonical, encode = self.canonical, self.encode
+        return canonical if encode is _same else lambda value: encode(canonical(value))
 
 
 def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:
@@ -120,18 +124,18 @@ def _is_json(value: Any) -> bool:
 
 
 def _dumps(value: Any) -> str:
-    """As json.dumps spells it, which has the last word on half characters, and on all beyond ASCII."""
-    with suppress(UnicodeEncodeError):
-        text = msgspec.json.format(msgspec.json.encode(value), indent=0)
-        if text.isascii():
-            return text.decode()
-    return json.dumps(value)
+    """Compact, and ASCII alone, so that no encoding of a database is in its way."""
+    try:
+        text = _ENCODE(value)
+    except UnicodeEncodeError:  # half characters
+        return _ASCII.encode(value)
+    return text.decode() if text.isascii() else _ASCII.encode(value)
 
 
 def loads(value: Any) -> Any:
     """JSON text as Python has it; what is none, as it is."""
     try:
-        return msgspec.json.decode(value)
+        return _DECODE(value)
     except (msgspec.MsgspecError, UnicodeError, TypeError):
         return _loads(value)
 
@@ -187,6 +191,10 @@ def _moment(value: Any) -> Any:
     return canon.instant(value, assume_utc=True) or _text(value)
 
 
+def _dated(value: Any) -> str:
+    return canon.instant(value) or _text(value)
+
+
 def _date(value: Any) -> str:
     return date.fromisoformat(canon.date(value) or "").isoformat()
 
@@ -197,30 +205,30 @@ def _day(value: Any) -> str:
 
 def _any(value: Any) -> Any:
     """Whatever a driver gives, as JSON could carry it."""
-    if type(value) in _JSON:
+    if type(value) in JSON:
         return value
     return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
 
 
 TEXTS = {
-    "text": Codec("text", _text, decode=_any, plain=_TEXT, given=_JSON),
+    "text": Codec("text", _text, decode=_any, plain=_TEXT, given=JSON),
     "json": Codec("json", _json, _dumps, loads, plain=_PLAIN),
-    "instant": Codec("text", lambda value: canon.instant(value) or _text(value), given=_JSON),
+    "instant": Codec("text", _dated, given=JSON),
     "moment": Codec("text", _moment, decode=_moment),
-    "date": Codec("text", _day, given=_JSON),
+    "date": Codec("text", _day, given=JSON),
 }
 SQLITE = {
     "json": TEXTS["json"],
     "boolean": Codec("boolean", _boolean, int, _as_boolean, plain=_TRUTH),
-    "integer": Codec("integer", _integer, plain=_INTEGERS, given=_JSON),
+    "integer": Codec("integer", _integer, plain=_INTEGERS, given=JSON),
     "number": Codec("number", _number, decode=_as_number, given=_NULL | {float}),
     "instant": Codec("instant", _instant, lambda value: value[:-1].replace("T", " "), _moment),
     "date": Codec("date", _date, decode=_day),
     "uuid": TEXTS["text"],
 }
 SERVER = {
-    "json": Codec("json", _json, _dumps, plain=_PLAIN, given=_JSON),
-    "boolean": Codec("boolean", _boolean, plain=_TRUTH, given=_JSON),
+    "json": Codec("json", _json, _dumps, plain=_PLAIN, given=JSON),
+    "boolean": Codec("boolean", _boolean, plain=_TRUTH, given=JSON),
     "integer": SQLITE["integer"],
     "number": SQLITE["number"],
     "instant": Codec("instant", _instant, canon.parse, _moment),

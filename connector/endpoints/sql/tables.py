@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connector.endpoints.forms import MADE, STAMPS, near
-from connector.endpoints.sql.columns import TYPES, UNFIT, Codec, codec, reflected
+from connector.endpoints.sql.columns import JSON, TYPES, UNFIT, Codec, codec, reflected
 from connector.errors import Drifted, Rejected, SetupError
 from connector.model import Change, Column, Row
 
@@ -69,9 +69,11 @@ class Table:
 
     def canonical(self, values: Row, above: str = "") -> Row:
         """`values` as they are read back, often the very same; what a column cannot hold stays, writing it says so."""
-        plain = self.plain
-        odd = [(key, value) for key, value in values.items() if value.__class__ not in plain.get(above + key, ())]
-        new = {key: made for key, value in odd if (made := self._canonical(above + key, value)) is not value}
+        plain, new = self.plain, {}
+        for key, value in values.items():
+            name = above + key
+            if value.__class__ not in plain.get(name, ()) and (made := self._canonical(name, value)) is not value:
+                new[key] = made
         return {**values, **new} if new else values
 
     def _canonical(self, name: str, value: Any) -> Any:
@@ -126,16 +128,19 @@ class Table:
         raise AssertionError(values)
 
 
-def builder(columns: Sequence[tuple[Path, Codec]]) -> Callable[[Iterable[Any]], Row]:
+def builder(columns: Sequence[tuple[Path, Codec]]) -> Callable[[Sequence[Any]], Row]:
     """A function that nests the values of a result: path and codec of each, in order, those within groups last."""
     paths = [path for path, _ in columns]
     plain = [path[0] for path in paths if len(path) == 1]
     nested = paths[len(plain) :]
-    decoders = [(of.given, of.decode) for _, of in columns]
+    every = [(number, of.given, of.decode) for number, (_, of) in enumerate(columns)]
+    some = [(number, given, decode) for number, given, decode in every if given < JSON]
 
-    def build(values: Iterable[Any]) -> Row:
-        pairs = zip(values, decoders, strict=True)
-        made = [value if value.__class__ in given else decode(value) for value, (given, decode) in pairs]
+    def build(values: Sequence[Any]) -> Row:
+        made = list(values)
+        for number, given, decode in some if JSON.issuperset(map(type, made)) else every:
+            if (value := made[number]).__class__ not in given:
+                made[number] = decode(value)
         row: Row = dict(zip(plain, made, strict=False))
         for path, value in zip(nested, made[len(plain) :], strict=True) if nested else ():
             _put(row, path, value)

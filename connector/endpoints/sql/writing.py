@@ -63,14 +63,18 @@ def _numbered(db: Connection, table: Table, names: Path, rows: list[tuple[Any, .
     known = table.sql.c[table.id]
     last = db.scalar(sa.select(sa.func.max(known))) or 0
     db.exec_driver_sql(_insert(db, table, names), rows)
-    return db.scalars(sa.select(known).where(known > last).order_by(known)).all()
+    first, last = db.execute(sa.select(sa.func.min(known), sa.func.max(known)).where(known > last)).one()
+    if first is None:  # an INT PRIMARY KEY, which is not INTEGER, counts nothing up
+        raise ValueError(f"{table.id} is not given, and nothing makes it")
+    return range(first, last + 1)
 
 
 def update(db: Connection, table: Table, names: Path, items: Sequence[Item]) -> dict[int, Written]:
-    column, of, ids = table.sql.c[table.id], table.codecs[table.id], dict[int, Any]()
+    column, ids = table.sql.c[table.id], dict[int, Any]()
+    bind = table.codecs[table.id].bind
     for number, change, _ in items:
         with suppress(*UNFIT):
-            ids[number] = of.bind(change.id)
+            ids[number] = bind(change.id)
     rows, there = [(*row, ids[n]) for n, _, row in items if n in ids], set(ids)
     if not rows or not names or db.exec_driver_sql(_set(db, table, names), rows).rowcount != len(rows):
         found = set(map(str, db.scalars(sa.select(column).where(column.in_(list(ids.values()))))))
