@@ -1,3 +1,4 @@
+import json
 import sqlite3
 import threading
 from datetime import UTC, datetime
@@ -273,6 +274,41 @@ def test_an_unknown_field_is_drift(made):
         rows(made, "opportunity", "details.nothing")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(10**30, -(2**63) - 1, 1e300, 1e16, -0.0, 5.0, "half \ud800", '\x7f\x00\n"é 東', True, [], {}),
+        *([1, 1.0, True], {"é": [None]}),
+    ],
+)
+def test_json_comes_back_as_it_was(tmp_path, value):
+    endpoint = system(f"sqlite:///{tmp_path}/x.db")
+    endpoint.prepare("opportunity", COLUMNS, ["external_id"])
+    create(endpoint, tags=[value])
+    assert repr(rows(endpoint)[0]["tags"]) == repr([value])
+    ((stored,),) = run(endpoint, "select tags from opportunity")
+    assert stored.isascii()
+    assert repr(json.loads(stored)) == repr([value])
+    endpoint.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('["\\ud800", 1e400]', ["\ud800", float("inf")]),
+        (" [1 , 2]", [1, 2]),
+        ("[1,]", "[1,]"),
+        ("\ufeff[]", "\ufeff[]"),
+    ],
+)
+def test_json_that_somebody_else_wrote(made, text, value):
+    if not made.sqlite:
+        pytest.skip("PostgreSQL looks at it first")
+    with made.engine.begin() as db:
+        db.execute(sa.text("insert into opportunity (tags) values (:tags)"), {"tags": text})
+    assert rows(made)[0]["tags"] == value
+
+
 TYPES = {
     "sqlite": [
         "text",
@@ -301,7 +337,7 @@ TYPES = {
             "numeric(8,2)",
             "boolean",
         ),
-        *("timestamp", "timestamptz", "date", "json", "jsonb", "uuid"),
+        *("timestamp", "timestamptz", "date", "json", "jsonb", "uuid", "bytea"),
     ],
 }
 SCALARS = (
@@ -499,6 +535,15 @@ def test_a_row_needs_an_id_where_nothing_makes_one(foreign):
     )
     assert refused.error.reason == "REQUIRED"
     assert done.id == "k1"
+
+
+def test_a_key_of_sqlite_that_only_looks_as_if_it_counted_up(tmp_path):
+    endpoint = system(f"sqlite:///{tmp_path}/x.db", create=False)
+    run(endpoint, "create table lead (id int primary key, name text)")
+    assert create(endpoint, "lead", name="a").error.reason == "INVALID_VALUE"
+    assert create(endpoint, "lead", name="b", id=7).id == "7"
+    assert run(endpoint, "select id, name from lead") == [(7, "b")]
+    endpoint.close()
 
 
 # ---- when the database is unwell ----

@@ -38,6 +38,7 @@ _FAMILIES: tuple[tuple[Any, str], ...] = (
     (sa.DateTime, "instant"),
     (sa.Date, "date"),
     (sa.Uuid, "uuid"),
+    (sa.LargeBinary, "binary"),
     (TypeEngine, "text"),
 )
 _NULL = frozenset((NoneType,))
@@ -89,7 +90,7 @@ def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:
 def codec(type_: TypeEngine[Any], kind: str, *, sqlite: bool) -> Codec:
     """`kind` is a mapped field's, and decides only what text means; `moment`: a stamp, UTC where it does not say."""
     family = next(word for types, word in _FAMILIES if isinstance(type_, types))
-    if family == "text":
+    if family == "text" or (sqlite and family == "binary"):
         return TEXTS.get(kind, TEXTS["text"])
     if sqlite:
         return SQLITE[family]
@@ -234,4 +235,5 @@ SERVER = {
     "instant": Codec("instant", _instant, canon.parse, _moment),
     "date": Codec("date", _date, date.fromisoformat, _day),
     "uuid": Codec("uuid", lambda value: str(uuid.UUID(str(value))), uuid.UUID, str),
+    "binary": Codec("binary", lambda value: bytes.fromhex(value).hex(), bytes.fromhex, _any),
 }
