@@ -66,6 +66,9 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_UNFIT = (TypeError, ValueError, OverflowError, RecursionError)
+"""What msgspec raises for what no JSON has."""
 
 
 def _as_it_is(value: Any) -> Any:
@@ -216,7 +219,8 @@ class Target:
     def _keyed(self, row: Mapped, rows: list[Row]) -> Decision:
         """Composite keys: all equal is the record, only the first equal is a partial hit. Source: design 4.8, 9.1."""
         match = self.flow.match
-        full = [held for held in rows if all(_normal(k, held) == v for k, v in zip(match.keys, row.keys, strict=True))]
+        more = list(zip(match.keys, row.keys, strict=True))[1:]
+        full = [held for held in rows if all(_normal(key, held) == value for key, value in more)] if more else rows
         if len(full) > 1:
             exact = [held for held in full if tuple(_held(k, held) for k in match.keys) == row.raw]
             full = exact if len(exact) == 1 else full
@@ -363,12 +367,12 @@ def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
 def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
     odd = [name for name, value in values.items() if value is not None and value.__class__ is not str]
-    if values.items() <= held.items() and all(repr(values[name]) == repr(held[name]) for name in odd):
+    if values.items() <= held.items() and all(_alike(values[name], held[name]) for name in odd):
         return {}  # most rows; to look at each column takes five times as long
     changed = {}
     for column in columns:
         here, there = values.get(column.path[0]), held.get(column.path[0])
-        if here == there and repr(here) == repr(there):  # not 1 and true
+        if here == there and _alike(here, there):
             continue
         if not _given(values, column.path) or column.kind == "file":  # a file is not read back
             continue
@@ -378,6 +382,16 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
         if not canon.same(new, old):
             changed[".".join(column.path)] = (old, new)
     return changed
+
+
+def _alike(here: Any, there: Any) -> bool:
+    """Whether two equal values are surely of the same types too, all the way down: not 1 and true."""
+    if here.__class__ in _SCALARS:
+        return here.__class__ is there.__class__
+    try:
+        return msgspec.json.encode(here) == msgspec.json.encode(there)
+    except _UNFIT:
+        return False
 
 
 def misfit(shape: Shape | None, row: Row, mapped: Row, written: Row) -> str | None:
