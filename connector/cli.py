@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 findings or failed records, 2 could not run, 3 our own bug
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import json
@@ -122,9 +123,9 @@ def main() -> None:
     Exit codes: 0 fine, 1 findings or failed records, 2 could not run, 3 a bug of connector.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    gc.set_threshold(
-        50_000, 20, 100
-    )  # rows of a page hold no cycles: to look for some after each 700 takes a tenth of a run
+    # Rows of a page hold no cycles: to look for some after each 700 objects, and on the way out, takes a tenth of a run.
+    gc.set_threshold(50_000, 20, 100)
+    atexit.register(gc.freeze)
 
 
 @main.command()
