@@ -22,7 +22,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from connector import canon
 from connector.endpoints.forms import STAMPS, rounds
 from connector.endpoints.sql.columns import UNFIT, loads
-from connector.endpoints.sql.tables import Path, Table, builder, prepared, reflect, unknown
+from connector.endpoints.sql.tables import Canonical, Path, Table, builder, prepared, reflect, unknown
 from connector.endpoints.sql.writing import Item, create, returning, update
 from connector.errors import ConnectorError, Drifted, Rejected, SetupError, Unanswered, Unauthorized, Unavailable
 from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
@@ -184,7 +184,8 @@ class Sql:
                 try:
                     values = table.flat(change)
                     names = tuple(values)
-                    row = encoder(names)(values.values())
+                    known = change.values.__class__ is Canonical and change.values.table is table
+                    row = encoder(names, canonical=known)(values.values())
                 except Rejected as error:
                     answers[number] = Written(change.id, error)
                 else:

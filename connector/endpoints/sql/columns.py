@@ -71,15 +71,20 @@ class Codec(msgspec.Struct, frozen=True):
     given: frozenset[type] = _NULL
 
     @property
+    def special(self) -> bool:
+        """Whether the driver takes anything but what is canonical."""
+        return self.encode is not _same
+
+    @property
     def taken(self) -> frozenset[type]:
         """Classes whose values the driver takes as they are."""
-        return self.plain if self.encode is _same else _NULL
+        return _NULL if self.special else self.plain
 
     @property
     def bind(self) -> Callable[[Any], Any]:
         """Any value -> what the driver takes."""
         canonical, encode = self.canonical, self.encode
-        return canonical if encode is _same else lambda value: encode(canonical(value))
+        return canonical if not self.special else lambda value: encode(canonical(value))
 
 
 def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:

@@ -20,6 +20,16 @@ from connector.model import Change, Column, Row
 Path = tuple[str, ...]
 
 
+class Canonical(dict[str, Any]):
+    """Values each of which is as its column of `table` gives it back: to be written they need only be encoded."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, values: Row, table: Table) -> None:
+        super().__init__(values)
+        self.table = table
+
+
 @dataclass(frozen=True)
 class Table:
     """`paths`: where each column lies in nested values. `made_id`: the database numbers new rows. `made`: the column
@@ -67,23 +77,26 @@ class Table:
             raise SetupError(f"{self.label}: {dotted!r} is not one value, so rows cannot be found or ordered by it")
         return column
 
-    def canonical(self, values: Row, above: str = "") -> Row:
-        """`values` as they are read back, often the very same; what a column cannot hold stays, writing it says so."""
+    def canonical(self, values: Row) -> Row:
+        """`values` as they are read back; what a column cannot hold stays, and writing it says so."""
+        unfit: list[str] = []
+        made = self._canonical(values, "", unfit)
+        return made if unfit else Canonical(made, self)
+
+    def _canonical(self, values: Row, above: str, unfit: list[str]) -> Row:
         plain, new = self.plain, {}
         for key, value in values.items():
             name = above + key
-            if value.__class__ not in plain.get(name, ()) and (made := self._canonical(name, value)) is not value:
-                new[key] = made
+            if value.__class__ in plain.get(name, ()):
+                continue
+            if of := self.leaves.get(name):
+                try:
+                    new[key] = of.canonical(value)
+                except UNFIT:
+                    unfit.append(name)
+            elif isinstance(below := self.groups.get(name) if value is None else value, dict):
+                new[key] = self._canonical(below, f"{name}_", unfit)
         return {**values, **new} if new else values
-
-    def _canonical(self, name: str, value: Any) -> Any:
-        if of := self.leaves.get(name):
-            try:
-                return of.canonical(value)
-            except UNFIT:
-                return value
-        below = self.groups.get(name) if value is None else value
-        return self.canonical(below, f"{name}_") if isinstance(below, dict) else below
 
     def flat(self, change: Change) -> Row:
         """The columns of a change. Absent keys stay out, a group that is None empties all of its columns."""
@@ -104,9 +117,19 @@ class Table:
             else:
                 raise Drifted(self.lacks(name))
 
-    def encoder(self, names: Path) -> Callable[[Collection[Any]], tuple[Any, ...]]:
-        """A function of the values of these columns: what the driver takes. Rejected for one that a column cannot hold."""
+    def encoder(self, names: Path, *, canonical: bool) -> Callable[[Collection[Any]], tuple[Any, ...]]:
+        """A function of the values of these columns: what the driver takes. Rejected for one that a column cannot hold,
+        which none of `canonical` ones is.
+        """
         columns = [(of.taken, of.bind) for of in map(self.leaves.__getitem__, names)]
+        special = [(at, of.encode) for at, name in enumerate(names) if (of := self.leaves[name]).special]
+
+        def only_encode(values: Collection[Any]) -> tuple[Any, ...]:
+            row = [*values]
+            for at, encode in special:
+                if row[at] is not None:
+                    row[at] = encode(row[at])
+            return tuple(row)
 
         def encode(values: Collection[Any]) -> tuple[Any, ...]:
             pairs = zip(values, columns, strict=True)
@@ -115,7 +138,7 @@ class Table:
             except UNFIT:
                 raise self._unfit(dict(zip(names, values, strict=True))) from None
 
-        return encode
+        return only_encode if canonical else encode
 
     def _unfit(self, values: Row) -> Rejected:
         for name, value in values.items():
