@@ -8,6 +8,7 @@ ConnectorError                  the message is a sentence: what, where, what wou
 └── EndpointError               a system answered, or did not
     ├── Unavailable             nobody: ask again later (5xx, no connection, time-out before anything was applied)
     │   ├── Unreachable         no connection at all, or 503: it is down, or the address is wrong
+    │   ├── TimedOut            connected, and no whole answer in time
     │   ├── Unanswered          the call may or may not have been applied: look before doing it again
     │   └── RateLimited         the system said how long to wait, or that today's calls are used up
     ├── Unauthorized            the admin: sign in again, or grant a right
@@ -52,6 +53,10 @@ class Unavailable(EndpointError):
 
 class Unreachable(Unavailable):
     """Nothing that is asked of the system has an answer, whatever it is asked about."""
+
+
+class TimedOut(Unavailable):
+    """To a call that changes nothing; of another it is Unanswered."""
 
 
 class Unanswered(Unavailable):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from time import sleep
 from typing import Any, NoReturn
@@ -215,6 +216,7 @@ class Runner:
         runs = [self._closed(name) for name in named if objects is not None and not self.flows([name])]
         endpoints: dict[str, Any] = dict(self.endpoints)
         known: Known = {}
+        files = cache(lambda source: opener(project.connection.systems.get(source, {}).get("files", ())))
         ordered = self._ordered(self.flows(objects) if flows is None else flows)
         self._described(ordered)
         for flow in ordered:
@@ -231,7 +233,7 @@ class Runner:
                 told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
                 known=known,
                 alone=self.alone,
-                files=opener(self.project.connection.systems.get(flow.source, {}).get("files", ())),
+                files=files(flow.source),
             )
             runs.append(done := act(flow, world))
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):

@@ -10,21 +10,26 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from connector.errors import EndpointError, Rejected, Unavailable, Unreachable
+from connector.errors import EndpointError, Rejected, TimedOut, Unavailable, Unreachable
 from connector.model import File
+
+if TYPE_CHECKING:
+    from connector.endpoints.wire import Wire
 
 INLINE, FETCHED = 10 << 20, 2 << 30
 """The most bytes of a file that stands in its address, and of one that is fetched: what a Salesforce file may have."""
+TIME, SIGN = 120.0, 10.0
+"""Seconds that a file may take, and those in which a host of which one did not come shows that it answers at all."""
 _HELD = 8 << 20
 """Bytes of a fetched file that stay in memory; more lie in a temporary file, and go when it is closed."""
 
 
 def opener(origins: Sequence[str] = ()) -> Callable[[Any], Any]:
     """What makes a File of an address; null stays null. To open it raises Rejected when there is something wrong with it,
-    and Unavailable when its host is at fault; one that cannot be connected to is not asked for the next file.
+    and Unavailable when its host is at fault; one that cannot be connected to, or is silent, is not asked for the next file.
     """
     down: dict[str, str] = {}
     return lambda address: None if address in (None, "") else file(str(address), tuple(origins), down)
@@ -94,12 +99,14 @@ def _fetched(address: str, origins: tuple[str, ...], down: dict[str, str]) -> Bi
 def _fetch(origin: str, address: str, down: dict[str, str], into: BinaryIO) -> None:
     from connector.endpoints.wire import Wire  # noqa: PLC0415 - httpx is slow to import, and most files are none
 
-    with closing(Wire(origin, limit=FETCHED)) as wire:
+    with closing(Wire(origin, deadline=TIME, limit=FETCHED)) as wire:
         try:
             reply = wire.send("GET", address, headers={"Accept": "*/*"}, into=into)
         except Unavailable as error:
             if isinstance(error, Unreachable):
                 down[origin] = str(error)
+            elif isinstance(error, TimedOut) and _silent(wire):
+                down[origin] = f"no answer in time from {wire.origin.netloc.decode()}"
             raise
         except EndpointError as error:  # too large, sent elsewhere, no address
             raise Rejected(str(error), "FILE_REFUSED") from None
@@ -110,3 +117,14 @@ def _fetch(origin: str, address: str, down: dict[str, str], into: BinaryIO) -> N
     page = reply.headers.get("content-type", "").strip().lower().startswith("text/html")
     if page and not address.partition("?")[0].lower().endswith((".html", ".htm")):
         raise Rejected(f"{reply.asked} answered with a page of HTML, and no file", "FILE_MISSING")
+
+
+def _silent(wire: Wire) -> bool:
+    """Whether the host answers nothing; if it is only one address that is not answered, no other file waits for that."""
+    try:
+        wire.send("HEAD", "/", safe=True, deadline=SIGN)
+    except (Unreachable, TimedOut):
+        return True
+    except EndpointError:
+        pass
+    return False

@@ -24,7 +24,16 @@ import httpcore
 import httpx
 import msgspec
 
-from connector.errors import EndpointError, RateLimited, Rejected, SetupError, Unanswered, Unavailable, Unreachable
+from connector.errors import (
+    EndpointError,
+    RateLimited,
+    Rejected,
+    SetupError,
+    TimedOut,
+    Unanswered,
+    Unavailable,
+    Unreachable,
+)
 from connector.model import Clock
 
 T = TypeVar("T")
@@ -163,7 +172,8 @@ class Wire:
                 f"{asked} was not sent: a header (a token, a key?) has a character not allowed"
             ) from None
         except (httpx.HTTPError, zlib.error) as error:
-            kind: type[EndpointError] = Unavailable if safe else Unanswered
+            late = isinstance(error, httpx.TimeoutException)
+            kind: type[EndpointError] = (TimedOut if late else Unavailable) if safe else Unanswered
             raise kind(f"{asked} was not answered in full: {_reason(error)}") from None
         if body is None:
             kind = EndpointError if safe else Unanswered

@@ -1,8 +1,10 @@
 """Files of records, fetched over HTTP: whatever their host answers concerns one record, and is made up for later."""
 
 import gzip
+import socket
 import sqlite3
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -115,6 +117,12 @@ def site(tmp_path, monkeypatch):
         yield made
 
 
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(files, "TIME", 0.5)
+    monkeypatch.setattr(files, "SIGN", 0.5)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_file_that_does_not_come_fails_its_record_alone_and_is_made_up_for(site, name):
     answer, reason, said = WRONG[name]
@@ -162,6 +170,57 @@ def test_a_host_that_is_down_is_asked_once_in_a_run(site):
     assert sum("not tried again" in message for _, _, message in told.values()) == 2
     assert told["d3"][0] == "created"
     assert site.made == [("d3", 5)]
+
+
+def connections(listening):
+    """How many calls a server has taken that nobody answers."""
+    listening.setblocking(False)
+    taken = 0
+    with suppress(BlockingIOError):
+        while True:
+            listening.accept()[0].close()
+            taken += 1
+    return taken
+
+
+def test_a_host_that_is_silent_is_waited_for_once_in_a_run(site, short):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        silent = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        site.run(silent)
+        for n in range(4):
+            site.document(f"d{n}", f"{silent}/{n}.pdf")
+        site.document("d4", "data:text/plain,hello")
+        status, told = site.run(silent)
+        assert connections(listening) == 2  # for the first file, and for a sign of life
+    assert status == "partial"
+    assert {told[f"d{n}"][:2] for n in range(4)} == {("failed", "unavailable")}
+    assert all("no answer in time" in told[f"d{n}"][2] for n in range(4))
+    assert sum("not tried again" in message for _, _, message in told.values()) == 3
+    assert site.made == [("d4", 5)]
+    with serving(site.answer) as (url, _):
+        site.sql("UPDATE document SET url = replace(url, ?, ?)", silent, url)
+        assert {one[0] for one in site.run(url)[1].values()} == {"created"}
+    assert len(site.made) == 5
+
+
+def test_an_address_that_is_not_answered_holds_no_other_file_up(site, short):
+    done = threading.Event()
+
+    def answer(asked):
+        if asked.path == "/a.pdf":
+            done.wait(5)
+        return WHOLE
+
+    with serving(answer) as (url, asked):
+        site.run(url)
+        for id_, file in (("d1", "a.pdf"), ("d2", "b.pdf"), ("d3", "a.pdf"), ("d4", "c.pdf")):
+            site.document(id_, f"{url}/{file}")
+        status, told = site.run(url)
+        done.set()
+    assert status == "partial"
+    assert [told[f"d{n}"][0] for n in range(1, 5)] == ["failed", "created", "failed", "created"]
+    assert told["d3"][2].endswith("a.pdf was not answered in full: no answer in time")
+    assert [each.path for each in asked] == ["/a.pdf", "/b.pdf", "/a.pdf", "/c.pdf"]
 
 
 def test_a_page_of_html_may_be_the_file(site):
