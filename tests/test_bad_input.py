@@ -250,6 +250,7 @@ CASES = {
     "unknown object": (objects(oportunity="pull"), RUN, 2, ["acme.yaml:5:11", "did you mean opportunity?"]),
     "unknown object, asked for": (None, "run acme opps", 2, ["no object 'opps'", "it has opportunity, contact_note, task"]),
     "widened direction": (objects(opportunity="both"), RUN, 2, ["lets opportunity pull only", "write pull or disabled"]),
+    "a file for a database": (lambda site: site.mapping("    fields:\n      email:", "    fields:\n      photo: {file: appointment.Name}\n      email:"), RUN, 2, ["acme.yaml:6:20", "opportunity writes a file to photo of opportunity, and an SQL system takes no files", "direction: disabled"]),
     "paused": (lambda site: site.change("enabled: true", "enabled: false"), RUN, 0, ["switched off (enabled: false in acme.yaml)"]),
     "paused, previewed": (
         lambda site: site.change("enabled: true", "enabled: false"), "preview acme", 0, ["switched off (enabled: false in acme.yaml)", "Nothing was written"]

@@ -248,6 +248,32 @@ def test_a_mapping_that_is_linted_itself_is_not_told_of_again(tmp_path: Path) ->
     assert check(connection, among=[connection, mapping]) == []
 
 
+@pytest.mark.parametrize(
+    ("shipped", "case", "line"),
+    [("i360_lightning", "no_files", "    write: ContentVersion\n"), ("staff_leadsource", "missing_capability", "    pair: {home: prospect, remote: prospect}\n")],
+)  # fmt: skip
+def test_what_a_connection_asks_of_its_mapping_waits_until_that_is_right(
+    tmp_path: Path, shipped: str, case: str, line: str
+) -> None:
+    mapping, connection = tmp_path / f"{shipped}.yaml", tmp_path / f"{case}.yaml"
+    text = (ROOT / "mappings" / f"{shipped}.yaml").read_text("utf-8")
+    assert line in text
+    mapping.write_text(text.replace(line, ""), "utf-8")
+    asked = (CORPUS / "bad" / f"{case}.yaml").read_text("utf-8")
+    connection.write_text(asked.replace(f"mapping: {shipped}", f"mapping: {shipped}.yaml"), "utf-8")
+    assert [each.code for each in check(connection, shapes=SHAPES)] == ["mapping_has_errors"]
+    assert check(connection, shapes=SHAPES, among=[connection, mapping]) == []
+
+
+@pytest.mark.parametrize("case", ["no_files", "missing_capability"])
+@pytest.mark.parametrize("wrong", ["psuh", "[push]"])
+def test_a_connection_whose_choices_are_refused_is_not_planned(case: str, wrong: str) -> None:
+    path = CORPUS / "bad" / f"{case}.yaml"
+    text = path.read_text("utf-8").replace("direction: push", f"direction: {wrong}")
+    found = check_source(source.parse(text, path.name), shapes=SHAPES, folder=path.parent)
+    assert {each.code for each in found if each.level == "error"} <= {"unknown_word", "wrong_type"}
+
+
 def test_all_independent_errors_are_told_at_once_in_order() -> None:
     text = MAPPING
     for right, wrong, code, *_ in FAULTS:

@@ -32,7 +32,7 @@ RULES: Mapping[str, tuple[Callable[[File], Findings], ...]] = {
     "connection": (
         *(connection.file_name, connection.names, connection.mapping_is_there, connection.directions),
         *(connection.systems, connection.schedule, connection.logins, api.described, api.able),
-        *(connection.choices, connection.capabilities),
+        *(connection.choices, connection.capabilities, connection.files),
     ),
     "api": (connection.file_name, api.paths, api.placeholders, api.fitting, api.signing),
     "examples": (
@@ -72,7 +72,8 @@ def check_source(
         path = connection.mapping_path(file) if file.kind != "mapping" else None
         if path and path.is_file():
             file.mapping, there = _mapping(path)
-            if file.mapping and path.resolve() not in {each.resolve() for each in among}:
+            file.mapping_told = path.resolve() in {each.resolve() for each in among}
+            if file.mapping:
                 there = [*there, *_rules(file.mapping, shapes, path.parent)]
                 file.mapping_errors = len({finding for finding in there if finding.level == "error"})
         file.apis = {name: _api(path) for name, path in api.named(file) if path.is_file()}

@@ -13,7 +13,7 @@ from connector.lint.file import File, Findings, Object, named, part, places
 from connector.lint.findings import instead
 from connector.lint.mapping import chosen
 from connector.source import At
-from connector.values import Problem, compile_value
+from connector.values import Problem, Value, compile_value
 
 _ALLOWED = {
     "pull": ("pull", "disabled"),
@@ -37,6 +37,7 @@ _TABLES = (
     "examples.*.expect.row.*.object",
     "examples.*.expect.selected.*",
 )
+_CHOICES = ("settings", "objects")
 _COUNTED = "examples.*.expect.rows|calls.*"
 """Keys such as `home.opportunity` and `home.opportunity.create`."""
 
@@ -119,17 +120,36 @@ def _chosen(file: File, at: At, given: object, rules: dict[str, Any]) -> Finding
 
 def capabilities(file: File) -> Findings:
     """The calls that the mapping needs of a system, by what this connection chooses, are there. Source: I8, I17, design 20."""
-    if file.mapping is None or file.mapping_errors or not part(file.rules, "settings"):
-        return
-    mapping = spec.mapping(file.mapping.tree)
-    given, objects = file.tree.get("settings"), file.tree.get("objects")
-    choices = {
-        "settings": given if isinstance(given, dict) else {},
-        "objects": objects if isinstance(objects, dict) else {},
-    }
-    chosen = spec.connection({"connection": "", "mapping": "", "systems": {}, **choices})
-    for lack in plan.lacking(mapping, chosen):
+    for lack in plan.lacking(*_planned(file)) if part(file.rules, "settings") and _sure(file) else ():
         yield file.finding("missing_capability", lack.at, lack.said, lack.hint)
+
+
+def files(file: File) -> Findings:
+    """No open flow, by what this connection chooses, writes a file to an SQL system."""
+    things = file.mapping.objects if file.mapping and _sure(file) else ()
+    names = dict.fromkeys(str(thing.at[1]) for thing in things if _holds_file(thing.record))
+    for flow in plan.flows(*_planned(file), {}, names) if names else ():
+        if part(file.tree, "systems", flow.target).get("adapter") == "sql":
+            for each in (flow, *(child.flow for child in flow.children)):
+                for name in (".".join(column.path) for column in each.columns if column.kind == "file"):
+                    said = f"{each.object} writes a file to {name} of {each.write}, and an SQL system takes no files"
+                    hint = f"map its address as text, or write objects: {{{flow.object}: {{direction: disabled}}}}"
+                    yield file.finding("no_files", ("systems", flow.target, "adapter"), said, hint)
+
+
+def _holds_file(value: Value) -> bool:
+    return value.kind == "file" or any(map(_holds_file, value.children.values()))
+
+
+def _sure(file: File) -> bool:
+    """The mapping is right, and the grammar refused nothing of what this connection chooses, so that it can be planned."""
+    return file.mapping is not None and not file.mapping_errors and all(file.sound((key,)) for key in _CHOICES)
+
+
+def _planned(file: File) -> tuple[spec.Mapping, spec.Connection]:
+    """The mapping, and what this connection chooses, nothing else of it."""
+    choices = {key: part(file.tree, key) for key in _CHOICES}
+    return spec.mapping(file.rules), spec.connection({"connection": "", "mapping": "", "systems": {}, **choices})
 
 
 def schedule(file: File) -> Findings:
@@ -174,7 +194,7 @@ def mapping_is_there(file: File) -> Findings:
         near = sorted(each.name if own else each.stem for each in path.parent.glob("*.y*ml"))
         said = f"there is no mapping {name}{', looked for from the folder of this file' * own}"
         yield file.finding("mapping_not_found", at, said, instead(path.name if own else name, near))
-    elif file.mapping is None or file.mapping_errors:
+    elif file.mapping is None or (file.mapping_errors and not file.mapping_told):
         many = f"has {file.mapping_errors} error{'s' * (file.mapping_errors > 1)} of its own"
         said = f"{name} {many if file.mapping else 'is no mapping'}"
         yield file.finding("mapping_has_errors", at, said, "run connector lint on it")

@@ -164,6 +164,8 @@ class File:
     mapping: File | None = None
     """The mapping that a connection or an example file names, and how many errors it has."""
     mapping_errors: int = 0
+    mapping_told: bool = False
+    """It is looked at, too, and its errors are told there."""
     apis: Mapping[str, tuple[dict[str, Any] | None, int]] = field(default_factory=dict)
     """System of a connection -> the api file that it names, and how many errors that has."""
 

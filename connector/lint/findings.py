@@ -92,6 +92,7 @@ CODES: dict[str, str] = {
     "mapping_has_errors": "the mapping that is named has errors of its own",
     "direction_widened": "a connection wants a direction that the mapping does not allow",
     "missing_capability": "a system lacks a call that the mapping needs",
+    "no_files": "a file is written to an SQL system, which takes none",
     "unknown_system": "the mapping has no system of this name",
     "missing_system": "a system of the mapping is not given",
     "secret_in_file": "a secret is written out",

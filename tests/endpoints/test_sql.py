@@ -136,6 +136,11 @@ def test_a_table_needs_one_primary_key_column(foreign, columns, n):
         ([Column(("a", "b")), Column(("a_b",))], [], "two fields of t would both be column 'a_b'"),
         ([Column(("a",), "json")], ["a"], "it is JSON"),
         ([Column(("a",))], ["b"], "the mapping does not write it"),
+        (
+            [Column(("a",)), Column(("b", "c"), "file")],
+            ["a"],
+            "hatch: t.b_c is a file, and an SQL system takes no files",
+        ),
     ],
 )
 def test_what_a_table_cannot_be(made, columns, keys, said):

@@ -232,6 +232,9 @@ def prepared(
     """The table with all of `columns`. One that is not there, or is ours, is made or widened, or only imagined so."""
     if twice := [column for column, n in Counter(column.name for column in columns).items() if n > 1]:
         raise SetupError(f"{system}: two fields of {name} would both be column {twice[0]!r}; rename one of them")
+    if files := [column.name for column in columns if column.kind == "file"]:
+        said = f"{name}.{files[0]} is a file, and an SQL system takes no files"
+        raise SetupError(f"{system}: {said}; map its address as text")
     if create and make and db.dialect.name == "postgresql":  # two that start at once both look, and both make
         db.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(_marker(name)))))
     found, wanted = reflect(db, system, name, columns), _wanted(name, columns)
