@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
@@ -25,8 +26,10 @@ MARKS = {"sqlite": "?", "postgresql": "%s"}
 CHUNK = 500
 """Values of one IN list."""
 
+BUSY = 10
+"""Seconds to wait for another process that holds the file."""
 _PRAGMAS = (
-    "busy_timeout=10000",  # first: the next one may have to wait already
+    f"busy_timeout={BUSY * 1000}",  # first: the next one may have to wait already
     "journal_mode=WAL",
     "synchronous=FULL",  # an intent that a power cut rolls back is a record created twice
     "foreign_keys=ON",
@@ -51,7 +54,7 @@ def _engine(url: str) -> sa.Engine:
     def _connect(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # the driver must not open transactions by itself
         for pragma in _PRAGMAS:
-            raw.execute(f"PRAGMA {pragma}")
+            _insisting(raw, f"PRAGMA {pragma}")
 
     @event.listens_for(made, "begin")
     def _begin(conn: sa.Connection) -> None:
@@ -59,6 +62,20 @@ def _engine(url: str) -> sa.Engine:
         conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get("read") else "BEGIN IMMEDIATE")
 
     return made
+
+
+def _insisting(raw: sqlite3.Connection, statement: str) -> None:
+    """SQLite does not wait, whatever the time-out, where several go over to WAL at once: one of them is told `locked`."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            raw.execute(statement)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _patience(raw: Any, _record: Any) -> None:
