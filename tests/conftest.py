@@ -5,6 +5,7 @@ And looks, at the end, for secrets in what the whole suite has logged, and in ev
 
 import logging
 import re
+import signal
 from collections import Counter
 
 import pytest
@@ -27,6 +28,8 @@ class Canaries(logging.Handler):
 def pytest_configure(config):
     config.addinivalue_line("markers", "last: runs after all others")
     logging.getLogger().addHandler(Canaries())
+    # In the background of a shell without job control SIGINT is ignored, by all that the tests start as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session):
