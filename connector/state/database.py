@@ -23,9 +23,6 @@ from connector.state.tables import meta, metadata, stream
 Found = Literal["fail", "keep", "replace"]
 MARKS = {"sqlite": "?", "postgresql": "%s"}
 """Where a value goes in a text of SQL, as the drivers spell it."""
-CHUNK = 500
-"""Values of one IN list."""
-
 BUSY = 10
 """Seconds to wait for another process that holds the file."""
 _PRAGMAS = (
@@ -205,8 +202,7 @@ class Database:
         """Rows as tuples, as the driver has them: `where` equals, and `column` is one of the values."""
         found: list[Any] = []
         with self.reading() as conn:
-            for start in range(0, len(values), CHUNK):
-                some = values[start : start + CHUNK]
+            for some in chunks(values):
                 text = _select(table, columns, (*where,), column, len(some), conn.dialect.name)
                 found += conn.exec_driver_sql(text, (*where.values(), *some)).cursor.fetchall()
         return found
@@ -220,6 +216,11 @@ def _guard(tx: sa.Connection, lease: Lease) -> None:
     held = sa.select(stream.c.token).where(stream.c.id == lease.stream).with_for_update()
     if tx.scalar(held) != lease.token:
         raise LeaseLost("another worker has taken this stream over; this one stops")
+
+
+def chunks(values: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
+    """Values of one IN list at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def plain(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from connector.model import Note, Outcome
 from connector.state import retention
 from connector.state.cache import Cache
-from connector.state.database import Database, Found, plain
+from connector.state.database import Database, Found, chunks, plain
 from connector.state.nouns import Batch, Cursor, Intent, Lease, Link, Parked, Stream, Version
 from connector.state.tables import common, intent, link, millis, moment, note, of, outcome, run, shown, stream, version
 
@@ -241,10 +241,6 @@ class Store(Database):
     def cache(self, scope: str) -> Cache:
         """Text that an endpoint wants to find again in the next process (describes, with when they changed)."""
         return Cache(self, scope)
-
-
-def chunks(values: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _wait(wait: tuple[int, datetime] | None) -> tuple[int, int | None, bool]:
