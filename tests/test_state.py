@@ -253,6 +253,16 @@ def test_any_text_of_a_system_can_be_stored(nasty, store):
     assert store.runs("c")[0]["error"] == kept["message"]
 
 
+@pytest.mark.parametrize("many", [1, 20, 21])
+@pytest.mark.parametrize("text", ["", "word", "it's", "%s ? :x", "\u00e9", None])
+def test_what_all_rows_of_a_page_have_alike_is_stored_like_all_else(store, text, many):
+    _, lease, run = begun(store)
+    notes = [Note("error", "rejected", text or "", record=text, field=str(n // 20)) for n in range(many)]
+    store.commit(lease, run, Batch(notes=notes), Cursor(), NOW, TTL)
+    kept = reversed(store.notes("c"))
+    assert [Note(*(each[name] for name in ("level", "code", "message", "record", "field"))) for each in kept] == notes
+
+
 # ---- how long it is kept ----------------------------------------------------------------------------------------
 
 DAY = timedelta(days=1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,9 @@ from connector.state.nouns import Lease
 from connector.state.tables import meta, metadata, stream
 
 Found = Literal["fail", "keep", "replace"]
+MANY = 20
+"""Rows from which on it pays to look for what they have alike."""
+_WORD = re.compile(r"\w*", re.ASCII)
 MARKS = {"sqlite": "?", "postgresql": "%s"}
 """Where a value goes in a text of SQL, as the drivers spell it."""
 BUSY = 10
@@ -185,16 +189,28 @@ class Database:
         columns: Sequence[str],
         rows: Iterable[tuple[Any, ...]],
         found: Found = "fail",
+        owned: Mapping[str, Any] | None = None,
     ) -> int:
-        """Rows as tuples in the order of `columns`; `found` says what becomes of one whose key is there. How many went in."""
+        """Rows as tuples in the order of `columns`, each with what is `owned` by all; `found` says what becomes of one
+        whose key is there. How many went in.
+        """
+        by = [columns.index(name) for name in key(table) if name in columns]
         # Sorted, so that two writers lock rows in one order.
-        given = list(rows) if found == "fail" else sorted(rows, key=itemgetter(*map(columns.index, key(table))))
-        if "message" in columns:
-            at = columns.index("message")
-            given = [row if row[at].isprintable() else (*row[:at], plain(row[at]), *row[at + 1 :]) for row in given]
-        return (
-            tx.exec_driver_sql(_insert(table, tuple(columns), found, tx.dialect.name), given).rowcount if given else 0
-        )
+        given = list(rows) if found == "fail" else sorted(rows, key=itemgetter(*by))
+        if not given:
+            return 0
+        told: dict[str, Sequence[Any]] = dict(zip(columns, zip(*given, strict=True), strict=True))
+        if "message" in told:
+            told["message"] = [one if one.isprintable() else plain(one) for one in told["message"]]
+        alike = {name: text for name, value in (owned or {}).items() if (text := _literal(value)) is not None}
+        told |= {name: [value] * len(given) for name, value in (owned or {}).items() if name not in alike}
+        for name in [*told] if len(given) >= MANY else ():
+            text = _literal(told[name][0]) if len(told) > 1 else None
+            if text is not None and told[name].count(told[name][0]) == len(given):
+                alike[name] = text
+                del told[name]
+        text = _insert(table, (*told,), (*alike.items(),), found, tx.dialect.name)
+        return tx.exec_driver_sql(text, list(zip(*told.values(), strict=True))).rowcount
 
     def _among(
         self, table: sa.Table, columns: tuple[str, ...], where: Mapping[str, Any], column: str, values: Sequence[Any]
@@ -245,14 +261,29 @@ def _select(
     return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {' AND '.join([*equal, among])}"
 
 
-@cache
-def _insert(table: sa.Table, columns: tuple[str, ...], found: Found, dialect: str) -> str:
+@lru_cache(256)
+def _insert(
+    table: sa.Table, columns: tuple[str, ...], alike: tuple[tuple[str, str], ...], found: Found, dialect: str
+) -> str:
     """One row, for executemany, which psycopg sends in one go. As text: SQLAlchemy takes longer over it than SQLite does."""
-    mark = MARKS[dialect]
-    text = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(mark for _ in columns)})"
-    rest = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key(table))
+    names = (*columns, *dict(alike))
+    values = (*[MARKS[dialect]] * len(columns), *dict(alike).values())
+    text = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(values)})"
+    rest = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key(table))
     then = {"fail": "", "keep": "DO NOTHING", "replace": f"DO UPDATE SET {rest}"}[found]
     return f"{text} ON CONFLICT ({', '.join(key(table))}) {then}" if then else text
+
+
+def _literal(value: Any) -> str | None:
+    """A value of which SQL can be told in its text, which costs less than to bind it for each row; None: it has to be bound."""
+    match value:
+        case None:
+            return "NULL"
+        case bool() | int():
+            return str(value)
+        case str() if _WORD.fullmatch(value):
+            return f"'{value}'"
+    return None
 
 
 _REMEDIES = {

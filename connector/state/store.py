@@ -76,8 +76,7 @@ class Store(Database):
         if ones:
             cls: Any = type(ones[0])
             names = common(table, cls)
-            get, rest = attrgetter(*names), tuple(owned.values())
-            self.put(tx, table, (*names, *owned), [get(one) + rest for one in ones], found)
+            self.put(tx, table, names, map(attrgetter(*names), ones), found, owned)
 
     def hold(
         self, found: Stream, owner: str, now: datetime, ttl: timedelta, alive: Callable[[str], bool]
@@ -119,9 +118,9 @@ class Store(Database):
                 rows = [{"r": read, "i": record} for read, record in batch.closed]
                 tx.execute(sa.update(outcome).where(here & named).values(open=False), rows)
             names = common(outcome, Outcome)
-            said, mine, waits = attrgetter(*names), tuple(owned.values()), batch.retries
-            made = [(*said(one), *mine, *_wait(waits.get((one.read, one.record)))) for one in batch.outcomes]
-            self.put(tx, outcome, (*names, *owned, "attempts", "retry_at", "open"), made)
+            said, waits = attrgetter(*names), batch.retries
+            made = [said(one) + _wait(waits.get((one.read, one.record)) if waits else None) for one in batch.outcomes]
+            self.put(tx, outcome, (*names, "attempts", "retry_at", "open"), made, owned=owned)
             self._put(tx, note, batch.notes, owned)
             self._put(tx, link, batch.links, {"stream_id": lease.stream, "at": millis(now)}, "replace")
             self._put(tx, version, batch.versions, passed, "replace")
