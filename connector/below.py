@@ -16,9 +16,8 @@ from connector.matching import Mapped, Target, mapper
 from connector.model import ABOVE, PARENT, Below, Endpoint, Note, Outcome, Row, Where
 from connector.pages import Joined, Source
 from connector.state import Batch
-from connector.writing import Writer, waves
+from connector.writing import WRITTEN, Writer, waves
 
-WRITTEN = ("created", "updated", "unchanged")
 NEW = "(new)"
 """The id, in a preview, of a record that would be created."""
 

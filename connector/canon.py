@@ -86,11 +86,14 @@ def id18(value: Any) -> Any:
 
 def fold(value: Any) -> str | None:
     """Text as `ignore_case` compares it: case folded, trimmed, each run of blanks one space."""
-    return None if value is None else " ".join(str(value).casefold().split())
+    text = "" if value is None else str(value).casefold()
+    return None if value is None else text if text.isalnum() else " ".join(text.split())
 
 
 def same(a: Any, b: Any) -> bool:
     """Whether a mapped value is what a system holds: 5 is 5.0, True is not 1. Spellings are `instant`'s matter."""
+    if a.__class__ is str is b.__class__:
+        return bool(a == b)
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):

@@ -7,7 +7,7 @@ not stored is found again by its key, or by the intent that was journalled befor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -39,6 +39,8 @@ from connector.writing import Writer, waves
 LEASE = timedelta(minutes=10)
 """Renewed with every page; a worker that is silent for so long may be replaced."""
 
+WAITING = ("failed", "blocked")
+"""Outcomes of records that are tried again."""
 FIRST_RETRY, LAST_RETRY = timedelta(minutes=15), timedelta(days=1)
 
 
@@ -206,29 +208,23 @@ class _Work:
 
     def page(self, asked: Asked, rows: list[Row], cursor: Cursor, gone: list[tuple[str, str]] | None = None) -> None:
         batch = Batch()
-        for read, record in gone or ():
-            self.tell(batch, Outcome(record, read, "skipped", "gone", "the record is gone from the source"))
+        said = "the record is gone from the source"
+        self.tell(batch, [Outcome(record, read, "skipped", "gone", said) for read, record in gone or ()])
         with side("source"):
             keep = (lambda *_: True) if asked.parked else worth_keeping(self.bounds)
             joined = self.source.join(asked, self.fresh(asked, rows, cursor), keep) if rows else []
         self.carry(joined, batch)
         self.answering.answer(self.flow.asks, joined, batch.notes)
-        wanted: list[Mapped] = []
-        for one in joined:
-            made = self.mapped(one, batch.notes)
-            if isinstance(made, Outcome):
-                self.tell(batch, made)
-            else:
-                wanted.append(made)
-        versions = (version for one in joined for version in one.versions)
-        batch.versions = [one for one in versions if one.digest]
+        made = [self.mapped(one, batch.notes) for one in joined]
+        wanted = [one for one in made if isinstance(one, Mapped)]
+        self.tell(batch, [one for one in made if isinstance(one, Outcome)])
+        batch.versions = [version for one in joined for version in one.versions if version.digest]
         for wave in waves(wanted, self.flow.match):
             if not self.world.allowed():
                 raise Paused("switched off while it ran; the rest follows when it is on again")
             with side("target"):
                 outcomes = self.children.write(wave, self.writer.write(wave, batch), batch)
-            for outcome in outcomes:
-                self.tell(batch, outcome)
+            self.tell(batch, outcomes)
         if asked.options and wanted:
             with side("target"):
                 batch.notes += gone_values(self.writer.target, wanted)
@@ -245,7 +241,7 @@ class _Work:
         for carrier, version in ((one, version) for one in joined for version in one.versions):
             if version.carrier in unless[version.read] and (version.read, version.record) in self.parked:
                 said = f"{carrier.read} {carrier.record} has carried it"
-                self.tell(batch, Outcome(version.record, version.read, "skipped", "joined", said))
+                self.tell(batch, [Outcome(version.record, version.read, "skipped", "joined", said)])
 
     def fresh(self, asked: Asked, rows: list[Row], cursor: Cursor) -> list[Row]:
         """Without versions that were handled before, and without records that an earlier trigger of this pass carried."""
@@ -261,16 +257,23 @@ class _Work:
         pass_id = cursor.open.id if cursor.open else -1
         return unhandled(rows, identities, known, trigger.unless, pass_id, digest, again=asked.parked)
 
-    def tell(self, batch: Batch, outcome: Outcome) -> None:
-        """Count it, store it, park it for another try when it failed, and say it to whoever listens."""
-        self.counts["read"] += 1
-        self.counts[outcome.outcome] += 1
-        batch.outcomes.append(outcome)
+    def tell(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        """Count them, store them, park those that failed for another try, and say them to whoever listens."""
+        self.counts["read"] += len(outcomes)
+        self.counts.update([outcome.outcome for outcome in outcomes])
+        batch.outcomes += outcomes
+        for outcome in outcomes:
+            if self.parked or outcome.outcome in WAITING:
+                self.park(batch, outcome)
+        self.world.told(outcomes)
+
+    def park(self, batch: Batch, outcome: Outcome) -> None:
+        """A record that waited for a try has had it; one that failed waits for the next."""
         key = (outcome.read, outcome.record)
-        waited = self.parked.pop(key, None) if self.parked else None
+        waited = self.parked.pop(key, None)
         if waited:
             batch.closed.append(key)
-        if outcome.outcome in ("failed", "blocked"):
+        if outcome.outcome in WAITING:
             tries = waited.attempts + 1 if waited else 1
             now = self.world.clock.now()
             retry = now if tries == 1 else now + min(FIRST_RETRY * 2 ** min(tries - 2, 10), LAST_RETRY)
@@ -280,7 +283,6 @@ class _Work:
             batch.notes.append(
                 Note("error", outcome.reason or "failed", outcome.message, outcome.record, outcome.field)
             )
-        self.world.told(outcome)
 
 
 def _each(pages: Iterator[Page]) -> Iterator[Page]:

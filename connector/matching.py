@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from json.encoder import encode_basestring
@@ -29,6 +29,7 @@ from connector.model import (
     Row,
     Shape,
     Skip,
+    Status,
     Unmapped,
     Where,
     Window,
@@ -36,6 +37,8 @@ from connector.model import (
 from connector.pages import Joined
 from connector.shape import valid
 from connector.state import Intent, Link
+
+UNCHANGED: Mapping[str, tuple[Any, Any]] = {}
 
 
 class Mapped(msgspec.Struct, frozen=True):
@@ -47,9 +50,17 @@ class Mapped(msgspec.Struct, frozen=True):
     raw: tuple[Any, ...]
     key: str
 
-    def outcome(self, status: Any, reason: str | None = None, message: str = "", **more: Any) -> Outcome:
+    def outcome(
+        self,
+        status: Any,
+        reason: str | None = None,
+        message: str = "",
+        target: str | None = None,
+        field: str | None = None,
+        changed: Mapping[str, tuple[Any, Any]] = UNCHANGED,
+    ) -> Outcome:
         joined = self.joined
-        return Outcome(joined.record, joined.read, status, reason, message, label=joined.label, **more)
+        return Outcome(joined.record, joined.read, status, reason, message, target, field, joined.label, changed)
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -60,7 +71,7 @@ class Decision(msgspec.Struct, frozen=True):
     outcome: Outcome | None = None
     target: str | None = None
     notes: tuple[Note, ...] = ()
-    changed: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
+    changed: Mapping[str, tuple[Any, Any]] = UNCHANGED
     bases: tuple[str, str] | None = None
     """Of a pair: what its link remembers of home and remote once this is done."""
 
@@ -93,7 +104,9 @@ def mapper(flow: Flow, target: Endpoint, files: Callable[[Any], Any] = _as_it_is
     """
     record, name = flow.record, flow.write
     streamed = [column.path[0] for column in flow.columns if column.kind == "file"]
-    keys = [(key, key.value, NORMAL[key.compare]) for key in flow.match.keys]
+    keys = [(key, key.value) for key in flow.match.keys]
+    normals = [NORMAL[key.compare] for key in flow.match.keys]
+    exact = all(normal is _as_it_is for normal in normals)
     by_record = flow.match.by_link or flow.match.found == "link"  # several may be linked to one record
     way = (flow.direction,) if flow.two_way else ()
 
@@ -117,8 +130,13 @@ def mapper(flow: Flow, target: Endpoint, files: Callable[[Any], Any] = _as_it_is
         for field in streamed:
             if field in values:
                 values[field] = files(values[field])
-        raw = tuple([_spelled(key, value(row, values), name, target) for key, value, _ in keys])
-        normal = tuple([norm(value) for (_, _, norm), value in zip(keys, raw, strict=True)])
+        raw = tuple(
+            [
+                _spelled(key, value(row, values), name, target) if key.foreign else value(row, values)
+                for key, value in keys
+            ]
+        )
+        normal = raw if exact else tuple([norm(value) for norm, value in zip(normals, raw, strict=True)])
         return Mapped(joined, values, normal, raw, _identity((*way, joined.record) if by_record else normal))
 
     return mapped
@@ -129,6 +147,14 @@ def _identity(parts: tuple[Any, ...]) -> str:
     if len(parts) == 1 and isinstance(parts[0], str):
         return f"[{encode_basestring(parts[0])}]"
     return _JSON.encode(parts)
+
+
+_LACKING: Mapping[str, tuple[Status, str]] = {
+    "skip": ("skipped", "not_linked"),
+    "ask": ("blocked", "not_linked"),
+    "fail": ("failed", "not_found"),
+}
+"""By `missing`: the outcome of a row that is not found, where it is not made."""
 
 
 class Target:
@@ -164,22 +190,18 @@ class Target:
 
     def find(self, wanted: Sequence[Mapped], links: Mapping[str, Link], side: str) -> list[Decision]:
         """One decision per row, in order. `links`: by source record, those that say which target it is."""
-        ids = {
-            row.joined.record: str(getattr(links[row.joined.record], side))
-            for row in wanted
-            if row.joined.record in links
-        }
+        here = [row.joined.record for row in wanted]
+        ids = {record: str(getattr(links[record], side)) for record in here if record in links} if links else {}
         off = {record for record, link in links.items() if not link.active}
         held = {}
         if ids and (self.flow.match.found != "skip" or not self.flow.match.by_link):
             held = {str(row[self.id]): row for row in self.rows(Where(self.id, tuple(dict.fromkeys(ids.values()))))}
         by_key: dict[Any, list[Row]] = {}
-        spellings: Counter[str | None] = Counter()
+        alone: Container[str] = ()
         if self.flow.match.keys:
             first = self.flow.match.keys[0]
-            asked = {
-                row.keys[0]: row.raw[0] for row in wanted if row.keys[0] is not None and row.joined.record not in ids
-            }
+            pairs = [(row.keys[0], row.raw[0]) for row in wanted if row.joined.record not in ids]
+            asked = {key: raw for key, raw in pairs if key is not None}
             there = []
             if asked:
                 where = Where(".".join(first.field), tuple(asked.values()), fold=first.compare == "ignore_case")
@@ -187,20 +209,22 @@ class Target:
                 for row in there:
                     by_key.setdefault(_normal(first, row), []).append(row)
             if not asked.keys() <= by_key.keys():  # some are going to be made
-                spellings.update([canon.fold(row.raw[0]) for row in wanted])
-                spellings.update([canon.fold(_held(first, row)) for row in there])
+                spelled = [canon.fold(row.raw[0]) for row in wanted]
+                times = Counter([*spelled, *(canon.fold(_held(first, row)) for row in there)])
+                alone = {record for record, text in zip(here, spelled, strict=True) if times[text] == 1}
+        if not (ids or by_key):
+            return [self._missing(one, alone=record in alone) for record, one in zip(here, wanted, strict=True)]
         decisions = []
-        for one in wanted:
-            record, key = one.joined.record, one.keys[0] if one.keys else None
+        for record, one in zip(here, wanted, strict=True):
+            key = one.keys[0] if one.keys else None
             if record in off:
                 decisions.append(self._off(one, ids[record]))
             elif record in ids:
                 decisions.append(self._linked(one, links[record], ids[record], held))
-            elif key in by_key and key is not None:
+            elif key is not None and key in by_key:
                 decisions.append(self._keyed(one, by_key[key]))
             else:
-                alone = bool(spellings) and spellings[canon.fold(one.raw[0])] == 1
-                decisions.append(self._missing(one, alone=alone))
+                decisions.append(self._missing(one, alone=record in alone))
         return decisions
 
     def _off(self, row: Mapped, target: str) -> Decision:
@@ -269,7 +293,7 @@ class Target:
         """A change that is worth a call: values of dependent picklists that do not go together are refused before it."""
         target = None if change.id is None else str(change.id)
         if not self.flow.dependent:
-            return Decision(row, change, None, target, (), changed or {})
+            return Decision(row, change, None, target, (), changed or UNCHANGED)
         shape = self.shape
         becomes = {**(held or {}), **change.values}
         if (field := misfit(shape, becomes, row.values, change.values)) is not None:
@@ -277,7 +301,7 @@ class Target:
             said = f"{field} {becomes[field]!r} is not valid for this {controller}; nothing was written"
             outcome = row.outcome("failed", "invalid_dependent_value", said, target=target, field=field)
             return Decision(row, None, outcome, target)
-        return Decision(row, change, None, target, (), changed or {})
+        return Decision(row, change, None, target, (), changed or UNCHANGED)
 
     def _partial(self, row: Mapped, rows: list[Row]) -> Decision:
         ids = _and(str(held[self.id]) for held in rows)
@@ -300,14 +324,9 @@ class Target:
 
     def _missing(self, row: Mapped, *, alone: bool = False) -> Decision:
         """`alone`: no other row, found or wanted, has its first key, however it is spelled."""
-        said = f"no {self.flow.write} has its key"
-        match self.flow.match.missing:
-            case "skip":
-                return Decision(row, None, row.outcome("skipped", "not_linked", said))
-            case "ask":
-                return Decision(row, None, row.outcome("blocked", "not_linked", f"{said}; link it by hand"))
-            case "fail":
-                return Decision(row, None, row.outcome("failed", "not_found", said))
+        if (missing := self.flow.match.missing) != "create":
+            said = f"no {self.flow.write} has its key{'; link it by hand' if missing == 'ask' else ''}"
+            return Decision(row, None, row.outcome(*_LACKING[missing], said))
         if row.keys and row.keys[0] is None:
             first = ".".join(self.flow.match.keys[0].field)
             said = f"{first} is missing: without it the record could not be found again"
@@ -316,11 +335,16 @@ class Target:
             return self._agreed(row, {})
         return self._write(row, self._create(row, self._unclaimed(row) if alone else None))
 
+    @cached_property
+    def claimable(self) -> str | None:
+        """The field of `Change.key`. None where a row that came to be in the meantime must not be written to."""
+        match = self.flow.match
+        may = match.found in ("replace", "update") and match.differs is None and len(match.keys[0].field) == 1
+        return match.keys[0].field[0] if may else None
+
     def _unclaimed(self, row: Mapped) -> str | None:
-        """`Change.key` of a create. Not where a row that came to be in the meantime must not be written to."""
-        match, path = self.flow.match, self.flow.match.keys[0].field
-        may = match.found in ("replace", "update") and match.differs is None and len(path) == 1
-        return path[0] if may and canon.same(reach(row.values, path), row.raw[0]) else None
+        field = self.claimable
+        return field if field and canon.same(row.values.get(field), row.raw[0]) else None
 
     def _create(self, row: Mapped, key: str | None = None) -> Change:
         return Change("create", self.flow.write, row.values, key=key)
@@ -355,9 +379,7 @@ class Target:
 
 
 def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
-    """A key's value as the target spells it: an id of 15 characters is one of 18 there."""
-    if not key.foreign:
-        return value
+    """A key's value, spelled as the source spells it, as the target does: an id of 15 characters is one of 18 there."""
     nested = value
     for step in reversed(key.field):
         nested = {step: nested}

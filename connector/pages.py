@@ -224,7 +224,12 @@ class Source:
             return lambda row: (str(row["value"]), "")
         keys = self.endpoint.keys(read.object)
         known, stamp = keys.id, keys.stamp or ""
-        return lambda row: (str(row.get(known)), str(row.get(stamp) or ""))
+
+        def identity(row: Row) -> Identity:
+            record, at = row.get(known), row.get(stamp)
+            return record if type(record) is str else str(record), at if type(at) is str else str(at or "")
+
+        return identity
 
     def digest(self, read: Read, row: Row) -> str:
         """Of the stored fields that were read. To make one takes longer than all else about a row that is not new."""
@@ -261,12 +266,14 @@ class Source:
         watched = [name for name in names if name in self.changed and not self.flow.reads[name].picklist]
         identities = {name: self.identity(self.flow.reads[name]) for name in {names[0], *watched}}
         identity, many = identities[names[0]], {name: self.flow.reads[name].many for name in names}
-        labels: dict[tuple[str, ...], str] = {}
+        label, labels = self._label(names[0]), dict[tuple[str, ...], str]()
         whole = []
         for n, row in enumerate(joined):
-            there = tuple([name for name in names if row[name]])
-            if there not in labels:
-                labels[there] = " + ".join(map(self._label, there))
+            if len(names) > 1:
+                there = tuple([name for name in names if row[name]])
+                if there not in labels:
+                    labels[there] = " + ".join(map(self._label, there))
+                label = labels[there]
             versions = [
                 self._version(name, one, identities[name](one), trigger.changed, keep)
                 for name in watched
@@ -274,7 +281,7 @@ class Source:
                 if one is not None
             ]
             record = identity(row[read.name])[0]
-            whole.append(Joined(record, read.name, row, labels[there], tuple(versions), unsure.get(n)))
+            whole.append(Joined(record, read.name, row, label, tuple(versions), unsure.get(n)))
         return whole
 
     def _label(self, name: str) -> str:

@@ -407,7 +407,12 @@ def _key(
     for step in path:
         field = field.children.get(step) if field else None
     compare = "instant" if field and field.kind == "instant" and key.compare == "exact" else key.compare
-    return Key(path, compare, lambda _row, values: reach(values, path))
+    first = path[0]
+    return Key(
+        path,
+        compare,
+        (lambda _row, values: reach(values, path)) if path[1:] else lambda _row, values: values.get(first),
+    )
 
 
 def _getter(value: Value) -> Callable[[Row], Any]:

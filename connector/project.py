@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import sleep
 from typing import Any, NoReturn
@@ -230,7 +230,7 @@ class Runner:
                 alive=self.alive,
                 ahead=self.ahead,
                 allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
-                told=lambda outcome, flow=flow: self.told(flow, outcome),  # type: ignore[misc]
+                told=partial(self._tell, flow),
                 known=known,
                 alone=self.alone,
                 files=files(flow.source),
@@ -239,6 +239,10 @@ class Runner:
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):
                 endpoints[gone] = Unreached(f"{done.error} (as for {flow.object}, not tried again)")
         return runs
+
+    def _tell(self, flow: Flow, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self.told(flow, outcome)
 
     def _described(self, flows: Iterable[Flow]) -> None:
         """All objects whose picklists are read, in one call; what fails here fails the flow that needs it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -29,7 +29,7 @@ class World(msgspec.Struct, frozen=True):
     alive: Callable[[str], bool] = lambda _owner: True
     allowed: Callable[[], bool] = lambda: True
     ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
-    told: Callable[[Outcome], None] = lambda _outcome: None
+    told: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None
     known: Known = msgspec.field(default_factory=dict)
     dry: bool = False
     files: Callable[[Any], Any] = lambda address: address

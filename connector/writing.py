@@ -13,6 +13,8 @@ from connector.matching import Decision, Mapped, Target, differing
 from connector.model import Clock, Endpoint, Flow, Match, Outcome, Written
 from connector.state import Batch, Intent, Lease, Link, Store
 
+WRITTEN = ("created", "updated", "unchanged")
+"""Outcomes of records that are there now."""
 BATCH = 1000
 """Rows of one write: what a Salesforce call takes at most, and how soon a closed direction is noticed."""
 
@@ -50,18 +52,18 @@ class Writer:
             answers = iter(self.endpoint.write(todo))
         else:
             answers = iter([])
-        outcomes = []
-        for decision in decisions:
-            outcome = decision.outcome or self._answered(decision, next(answers))
-            batch.notes += decision.notes
-            row, there = decision.mapped, outcome.outcome in ("created", "updated", "unchanged")
-            if there and outcome.target is not None and not self.child and row.joined.record not in off:
-                made = self._remembered(decision, links.get(row.joined.record), outcome.target)
+        outcomes = [decision.outcome or self._answered(decision, next(answers)) for decision in decisions]
+        for decision, outcome in zip(decisions, outcomes, strict=True):
+            if decision.notes:
+                batch.notes += decision.notes
+            row = decision.mapped
+            record, target = row.joined.record, outcome.target
+            if target is not None and outcome.outcome in WRITTEN and not self.child and record not in off:
+                made = self._remembered(decision, links.get(record), target)
                 if known.get(made.key) != made:
                     batch.links.append(made)
             if self.flow.match.by_link and outcome.reason not in (Unanswered.code, "ambiguous_match"):
                 batch.settled.append(row.key)
-            outcomes.append(outcome)
         return outcomes
 
     def _links(self, wave: Sequence[Mapped]) -> tuple[dict[str, Link], set[str], dict[str, Link]]:
@@ -135,13 +137,11 @@ class Writer:
         return Decision(row, None, row.outcome("failed", "ambiguous_match", said))
 
     def _answered(self, decision: Decision, answer: Written) -> Outcome:
-        row, error = decision.mapped, answer.error
+        row, error, made = decision.mapped, answer.error, _creates(decision)
         if error is None:
             target = None if answer.id is None else str(answer.id)
-            changed = decision.changed
-            if self.dry and _creates(decision):
-                changed = differing(self.flow.columns, row.values, {})
-            return row.outcome("created" if _creates(decision) else "updated", target=target, changed=changed)
+            changed = differing(self.flow.columns, row.values, {}) if self.dry and made else decision.changed
+            return row.outcome("created" if made else "updated", None, "", target, None, changed)
         reason = "rejected" if isinstance(error, Rejected) else error.code
         named = ", ".join(getattr(error, "fields", ())) or None
         return row.outcome("failed", reason, str(error), target=decision.target, field=named)
@@ -157,6 +157,10 @@ def waves(rows: Sequence[Mapped], match: Match) -> Iterator[list[Mapped]]:
 
     With `differs` the first key alone can make two rows the same.
     """
+    texts = [row.keys[0] for row in rows] if len(match.keys) == 1 else []
+    if {str}.issuperset(map(type, texts)) and len(set(texts)) == len(rows):  # the usual case, at once
+        yield from ([*rows[at : at + BATCH]] for at in range(0, len(rows), BATCH))
+        return
     while rows:
         taken: dict[str, Mapped] = {}
         left = []

@@ -102,7 +102,7 @@ class Bench:
 
     def world(self, **more):
         given = {"source": self.source, "target": self.target, "store": self.store, "clock": self.clock}
-        return World(**{**given, "told": self.told.append, **more})
+        return World(**{**given, "told": self.told.extend, **more})
 
     def run(self, *, after=0.0, **more):
         self.clock.at += timedelta(minutes=after)
@@ -797,7 +797,7 @@ def test_memory_does_not_grow_with_the_rows():
 
 
 class Discarded(list):
-    def append(self, _one):
+    def extend(self, _some):
         pass
 
 
