@@ -91,6 +91,34 @@ def test_it_gives_what_closures_give(fields, rows):
         assert with_code == with_closures
 
 
+FILLED = st.recursive(
+    SCALARS,
+    lambda below: st.lists(below, max_size=3) | st.fixed_dictionaries(dict.fromkeys("abcij", below)),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("pqr"), NODES, min_size=1, max_size=3),
+    st.lists(st.fixed_dictionaries(dict.fromkeys("abcij", FILLED)), min_size=1, max_size=3),
+    ROWS,
+)
+def test_it_gives_that_too_where_all_keys_are_there_until_one_is_not(fields, filled, row):
+    value = compile_record(fields, (), [])
+    for each in [*filled, row, *filled]:
+        with_code, with_closures = both(value, each)
+        assert with_code == with_closures
+
+
+def test_a_key_that_is_not_there_is_absent_whatever_was_there_before():
+    value = compile_record({"x": "a.b", "y": {"first": ["a.c", "a.b"]}, "z": {"required": "a.c", "if": "a.b"}}, (), [])
+    assert value.evaluate({"a": {"b": 1, "c": 2}}, None) == {"x": 1, "y": 2, "z": 2}
+    assert value.evaluate({"a": None}, None) == {"x": None, "y": None}
+    assert value.evaluate({"a": {"c": 2}}, None) == {"y": 2}
+    assert value.evaluate({"a": {"b": 1, "c": 2}}, None) == {"x": 1, "y": 2, "z": 2}
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["2025-03-01T12:00:00Z", "2025-03-31T12:00:00Z", "2025-02-29T12:00:00Z", "2025-03-01 13:00:00Z", "2025-03-01T12:00:00.5Z",
     "2025-03-01T12:00:00-05:00", "zzzz-zz-zzTzz:zz:zzZ", "2025-W09-6T12:00:00Z", "20250301T12:00:00.1Z", "", None, 7, ["2025-03-01T12:00:00Z"]]),
@@ -120,9 +148,17 @@ def test_what_paths_go_through_is_looked_up_once():
             asked.append(key)
             return super().get(key, default)
 
+        def __getitem__(self, key):
+            asked.append(key)
+            return super().__getitem__(key)
+
     value = compile_record({"x": "a.b.c", "y": {"first": ["a.b.d", "a.b.c"]}, "z": {"template": "{{ a.b.c }}"}}, (), [])
-    assert value.evaluate(Counted(a=Counted(b=Counted(c="1"))), None) == {"x": "1", "y": "1", "z": "1"}
+    assert value.evaluate(Counted(a=Counted(b=Counted(c="1", d=None))), None) == {"x": "1", "y": "1", "z": "1"}
     assert asked.count("a") == asked.count("b") == 1
+    asked.clear()
+    for _ in range(2):  # the first finds out that a key is not there
+        assert value.evaluate(Counted(a=Counted(b=Counted(c="1"))), None) == {"x": "1", "y": "1", "z": "1"}
+    assert asked.count("a") == asked.count("b") == 3
 
 
 # ---- nothing that users write becomes code -----------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""A compiled value -> one Python function, for rows of which nobody wants a trace: 40 % of the time of closures.
+"""A compiled value -> one Python function, for rows of which nobody wants a trace: a quarter of the time of closures.
+
+It is written twice. The first takes it that each key that is named is there, as most systems give them: so nothing but null
+can be missing, and nothing is absent. The first row that is not so goes to the second, as all that follow it do.
 
 `Value.parts` says which form it is and what it is made of; a function of the table EMIT adds the lines for that and gives the
 variable that has the result. What has no parts, and what holds a node of a path or template that is not known here, becomes
@@ -13,7 +16,7 @@ import zlib
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import CodeType
 from typing import Any
 
@@ -24,7 +27,7 @@ from connector.values.text import FUNCTIONS, MAX_TEXT, concatenated, text
 
 _LIMITS = (SyntaxError, RecursionError, MemoryError, OverflowError)
 """What CPython raises for code that is nested too deep, or too long."""
-_MISSING = "({0} is None or {0} is ABSENT or isinstance({0}, str) and (not {0} or {0}.isspace()))"  # nouns.missing
+_MISSING = "((not {0} or {0}.isspace()) if isinstance({0}, str) else {1})"  # nouns.missing
 _GETTER = "{0}.get if isinstance({0}, dict) else GONE if {0} is ABSENT else NULL"
 _LENGTH = len("2025-03-01T12:00:00Z")  # no other spelling of an instant has this length, but with a blank for its T
 
@@ -38,11 +41,12 @@ def _newest(*values: Any) -> str | None:
     top = ""
     for value in values:
         if type(value) is str and len(value) == _LENGTH and value[10] == "T":
-            top = max(top, value)
+            if value > top:  # noqa: PLR1730 - to call max takes longer
+                top = value
         elif value is not None and value is not ABSENT:
             break
     else:
-        if not top or canon.instant(top) == top:
+        if not top or canon.instant(top) is top:
             return top or None
     moments = [moment[:-1] for value in values if value is not None and (moment := canon.instant(value))]
     return max(moments) + "Z" if moments else None  # without Z, a fraction sorts behind the whole second
@@ -66,14 +70,32 @@ def written(value: Value) -> Callable[[Row, None], Any]:
 
     A Skip is returned, or raised as `value.evaluate` does.
     """
-    head = _Block(dict(_NAMES))
-    body = replace(head, lines=[], known=head.known.new_child(), items={None: ("", head)})
+    careful = cache(lambda: _written(value, sure=False) or value.evaluate)
+    sure = _written(value, sure=True)
+    if sure is None:
+        return careful()
+
+    def record(row: Row, why: None) -> Any:
+        nonlocal sure
+        if sure:
+            try:
+                return sure(row, why)
+            except (KeyError, TypeError):  # a key that is not there, or an object that is none
+                sure = None
+        return careful()(row, why)
+
+    return record
+
+
+def _written(value: Value, *, sure: bool) -> Callable[[Row, None], Any] | None:
+    head = _Block(dict(_NAMES), sure)
+    body = replace(head, lines=[], known=head.known.new_child(), items={None: ("row", head)})
     try:
         body.add(f"return {body.value(value)}")
         source = "\n".join(["def record(row, why):", " get = row.get", *_flat([head.lines, body.lines]), ""])
         exec(_compiled(source), head.names)  # noqa: S102 - no text of a user is in it but as `ascii` spells it
     except _LIMITS:
-        return value.evaluate
+        return None
     made: Callable[[Row, None], Any] = head.names["record"]
     return made
 
@@ -95,10 +117,13 @@ class _Block:
     """Where lines are added: texts, and lists of them that others still add to.
 
     `known`: expression -> the variable that has its value, here or around here. `items`: what an `each` calls its items ->
-    their variable, and the beginning of its loop; under None, the beginning of the whole.
+    their variable, and the beginning of its loop; under None, the row and the beginning of the whole. `absent`: variables that
+    can be ABSENT although all keys are there; if that is not `sure`, any can.
     """
 
     names: dict[str, Any]
+    sure: bool
+    absent: set[str] = field(default_factory=lambda: {"ABSENT"})
     bound: dict[int, str] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     depth: int = 1
@@ -139,6 +164,27 @@ class _Block:
             self.add(f"try: {name} = {expression}", f"except FAILS: {name} = None")
         return self.known[expression]
 
+    def may(self, *variables: str) -> bool:
+        """Whether all of them can be absent."""
+        return not self.sure or self.absent.issuperset(variables)
+
+    def marked(self, variable: str, absent: bool = True) -> str:
+        if absent:
+            self.absent.add(variable)
+        return variable
+
+    def missing(self, variable: str) -> str:
+        """Whether it is: an expression."""
+        null = f"{variable} is None or {variable} is ABSENT" if self.may(variable) else f"{variable} is None"
+        return _MISSING.format(variable, f"({null})")
+
+    def none_of(self, values: list[str]) -> str:
+        """What there is when all of them are missing: an expression."""
+        some = dict.fromkeys(values)
+        return (
+            f"ABSENT if {' and '.join(f'{each} is ABSENT' for each in some)} else None" if self.may(*some) else "None"
+        )
+
     def constant(self, value: Any) -> str:
         if value is None or type(value) in (bool, str):
             return ascii(value)
@@ -157,10 +203,14 @@ class _Block:
     def path(self, names: Path, default: str) -> str:
         """An expression for what stands there. The objects on the way are looked up once, where they are first known."""
         item, head = self.items.get(names[0], self.items[None])
-        steps = names[1:] if item else names
+        steps = names if item == "row" else names[1:]
         if not steps:
             return item
-        get = head.let(_GETTER.format(item)) if item else "get"
+        if self.sure:  # here and now: within a `try` a key that is not there would be a null
+            for step in steps[:-1]:
+                item = head.let(_inside(item, step))
+            return self.let(_inside(item, steps[-1]))
+        get = head.let(_GETTER.format(item)) if item != "row" else "get"
         for name in steps[:-1]:
             get = head.let(_GETTER.format(head.let(f"{get}({name!a}, ABSENT)")))
         return f"{get}({steps[-1]!a}, {default})"
@@ -211,7 +261,12 @@ class _Block:
                 return EMIT[form](self, *parts)
             except _Uncoded:
                 pass
-        return self.let(f"{self.constant(value.evaluate)}({self.row()}, None)")
+        return self.marked(self.let(f"{self.constant(value.evaluate)}({self.row()}, None)"))
+
+
+def _inside(item: str, name: str) -> str:
+    """An expression for a key that is there, of an object or null."""
+    return f"{item}[{name!a}]" if item == "row" else f"{item}[{name!a}] if {item} is not None else None"
 
 
 # ---- one form each: a block, and what `Value.parts` has behind the name ---------------------------------------
@@ -223,18 +278,15 @@ def _first(out: _Block, items: list[Value]) -> str:
     values = []
     for item in items:
         values.append(inner.value(item))
-        inner.add(f"{result} = {values[-1]}", f"if not {_MISSING.format(values[-1])}: break")
-    inner.add(f"{result} = {_none_of(values)}", "break")
-    return result
+        inner.add(f"{result} = {values[-1]}", f"if not {inner.missing(values[-1])}: break")
+    inner.add(f"{result} = {out.none_of(values)}", "break")
+    return out.marked(result, out.may(*values))
 
 
 def _latest(out: _Block, items: list[Value]) -> str:
     values = [out.value(item) for item in items]
-    return out.let(f"newest({', '.join(values)}) or ({_none_of(values)})")
-
-
-def _none_of(values: list[str]) -> str:
-    return f"ABSENT if {' and '.join(f'{value} is ABSENT' for value in values)} else None"
+    newest = f"newest({', '.join(values)})"
+    return out.marked(out.let(f"{newest} or ({out.none_of(values)})"), True) if out.may(*values) else out.let(newest)
 
 
 def _template(out: _Block, tree: Any, reads: list[Path], when_missing: Any) -> str:
@@ -243,35 +295,38 @@ def _template(out: _Block, tree: Any, reads: list[Path], when_missing: Any) -> s
     values = [out.let(out.path(names, "ABSENT")) for names in dict.fromkeys(reads)]
     if not values:
         return made
-    result = out.let(f"ABSENT if {' and '.join(f'{value} is ABSENT' for value in values)} else {made}")
+    result = made
+    if out.may(*values):
+        result = out.marked(out.let(f"ABSENT if {' and '.join(f'{value} is ABSENT' for value in values)} else {made}"))
     if when_missing is not None:
-        some = " or ".join(map(_MISSING.format, values))
+        some = " or ".join(map(out.missing, values))
         said = "ABSENT" if when_missing is ABSENT else ascii(when_missing)
-        result = out.let(f"{said} if {result} is not ABSENT and ({some}) else {result}")
+        absent = when_missing is ABSENT or result in out.absent
+        result = out.marked(out.let(f"{said} if {result} is not ABSENT and ({some}) else {result}"), absent)
     return result
 
 
 def _each(out: _Block, source: Value, name: str, condition: Value | None, fields: Value) -> str:
     items, found, item = out.value(source), out.new(), out.new()
-    out.add(f"{found} = ABSENT if {items} is ABSENT else []")
+    out.add(f"{found} = ABSENT if {items} is ABSENT else []" if out.may(items) else f"{found} = []")
     inner = out.loop(name, item, f"for {item} in {items} if isinstance({items}, list) else ():")
     if condition:
-        inner = inner.under(f"if {_holds(inner.value(condition))}:")
+        inner = inner.under(f"if {_holds(inner, inner.value(condition))}:")
     inner.add(f"{found}.append({inner.value(fields)})")
-    return found
+    return out.marked(found, out.may(items))
 
 
 def _required(out: _Block, value: Value, condition: Value | None, skip: Skip) -> str:
     result = out.new()
     out.add(f"{result} = ABSENT")
-    inner = out.under(f"if {_holds(out.value(condition)) if condition else True}:")
+    inner = out.under(f"if {_holds(out, out.value(condition)) if condition else True}:")
     found = inner.value(value)
-    inner.add(f"if {_MISSING.format(found)}: return {inner.constant(skip)}", f"{result} = {found}")
-    return result
+    inner.add(f"if {inner.missing(found)}: return {inner.constant(skip)}", f"{result} = {found}")
+    return out.marked(result, condition is not None)
 
 
-def _holds(value: str) -> str:
-    return f"{value} is not False and not {_MISSING.format(value)}"
+def _holds(out: _Block, value: str) -> str:
+    return f"{value} is not False and not {out.missing(value)}"
 
 
 def _changed(
@@ -292,18 +347,22 @@ def _changed(
         if convert:
             convertible.add(f"{found} = {out.constant(convert)}({found})")
         replace(inner, depth=inner.depth - 1).add(f"except FAILS: {found} = None")
+    absent = out.may(given)
     if keep:
-        out.add(f"if {_MISSING.format(found)}: {found} = ABSENT")
-    return found
+        out.add(f"if {out.marked(found, absent) and out.missing(found)}: {found} = ABSENT")
+    return out.marked(found, absent or keep)
 
 
 def _fields(out: _Block, children: Mapping[str, Value], inner: bool) -> str:
     record = out.new()
+    values = {name: out.value(child) for name, child in children.items()}
+    if out.sure and out.absent.isdisjoint(values.values()):
+        out.add(f"{record} = {{{', '.join(f'{name!a}: {value}' for name, value in values.items())}}}")
+        return record
     out.add(f"{record} = {{}}")
-    for name, child in children.items():
-        value = out.value(child)
+    for name, value in values.items():
         out.add(f"if {value} is not ABSENT: {record}[{name!a}] = {value}")
-    return out.let(f"{record} or ABSENT") if inner else record
+    return out.marked(out.let(f"{record} or ABSENT")) if inner else record
 
 
 EMIT: Mapping[str, Callable[..., str]] = {
