@@ -323,17 +323,18 @@ def stored_fields(shape: Shape | None) -> frozenset[str] | None:
     return frozenset(name for name, field in shape.fields.items() if not field.calculated) if shape else None
 
 
-_SCALARS = frozenset((str, int, float, bool))
+_sorted = msgspec.json.Encoder(order="sorted", enc_hook=str).encode
 
 
 def digest(row: Row, stored: frozenset[str] | None) -> str:
     """Nulls count for nothing: a field that is new in a system, and empty there, makes no record another version."""
-    told = [
-        (name, value if type(value) in _SCALARS else json.dumps(value, sort_keys=True, default=str))
-        for name, value in row.items()
-        if value is not None and (stored is None or name in stored)
-    ]
-    return hashlib.blake2b(repr(sorted(told)).encode(), digest_size=12).hexdigest()
+    names = row.keys() if stored is None else stored
+    told = {name: value for name, value in row.items() if value is not None and name in names}
+    try:
+        text = _sorted(told)
+    except (TypeError, ValueError, OverflowError, RecursionError):  # half a character, a number beyond all sizes
+        text = json.dumps(told, sort_keys=True, default=str).encode()
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
 def unhandled(

@@ -19,6 +19,7 @@ from connector import canon, engine, plan, project, shape, spec
 from connector.endpoints.memory import Fault, Memory
 from connector.errors import LeaseLost, Unavailable
 from connector.model import Field, Page, Shape, Written
+from connector.pages import digest
 from connector.sandbox import Org, fixtures, serve
 from connector.source import parse
 from connector.state import Batch, Cursor, Link, Store
@@ -258,6 +259,17 @@ def test_a_target_that_a_hand_made_link_leads_to_and_that_is_gone_is_not_made_an
 
 
 # ---- versions, windows, joins -----------------------------------------------------------------------------------
+
+
+ODD = [1, True, 1.0, "1", "\ud800", "\udc00", 10**400, float("inf"), ["1"], {"1": 1}, {"b": 1, "1": None}]
+
+
+def test_a_version_is_told_from_each_other_by_what_is_stored_in_it():
+    assert len({digest({"Name": value}, None) for value in ODD}) == len(ODD)
+    for value in ODD:
+        same = digest({"Name": value, "Age": 5}, None)
+        assert same == digest({"Age": 5, "Phone": None, "Name": value}, None)
+        assert same == digest({"Formula__c": 7, "Age": 5, "Name": value}, frozenset(("Name", "Age", "Phone")))
 
 
 def test_a_rerun_writes_nothing_and_reads_the_overlap_again(store):
