@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.endpoints.salesforce import Salesforce
-from connector.endpoints.salesforce.soql import form, gone, literal, objects, soql, split
+from connector.endpoints.salesforce.decoding import form
+from connector.endpoints.salesforce.soql import gone, literal, objects, soql, split
 from connector.errors import (
     Drifted,
     EndpointError,
@@ -582,7 +583,8 @@ def test_rows_come_in_our_spelling():
         },
         {"attributes": {}, "Name": None, "i360__Prospect__c": None, "i360__Prospect__r": None},
     ]
-    assert form(query, SHAPES)(given) == [
+    form(query, SHAPES).tidy(given)
+    assert given == [
         {
             "Name": "2026-03-02T09:00:00.000+0000",
             "i360__Prospect__c": "a01Sb0000000001IAA",
@@ -593,8 +595,8 @@ def test_rows_come_in_our_spelling():
 
 
 def test_rows_that_only_look_alike_are_dropped():
-    tidy = form(Query(PROSPECT, where=(Where("Name", (" ada L",), fold=True),), stamped=False), SHAPES)
-    assert tidy([{"Name": "Ada  L"}, {"Name": "Ada of L"}, {"Name": None}]) == [{"Name": "Ada  L"}]
+    alike = form(Query(PROSPECT, where=(Where("Name", (" ada L",), fold=True),), stamped=False), SHAPES).alike
+    assert alike([{"Name": "Ada  L"}, {"Name": "Ada of L"}, {"Name": None}]) == [{"Name": "Ada  L"}]
 
 
 # ---- reading ---------------------------------------------------------------------------------------------

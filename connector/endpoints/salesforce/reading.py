@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from connector.endpoints.salesforce import bulk
 from connector.endpoints.salesforce import soql as words
 from connector.endpoints.salesforce.codes import LostPlace
-from connector.endpoints.salesforce.decoding import decoder
+from connector.endpoints.salesforce.decoding import Form, decoder, fields, form
 from connector.endpoints.salesforce.describes import Describes
 from connector.endpoints.salesforce.session import Ask, Part, Session
 from connector.errors import Drifted, Unavailable
@@ -30,7 +31,7 @@ _JOBS = 2
 """So often a Bulk job is tried, in a row; what remains is read in pages."""
 
 Pages = Iterator[tuple[list[Row], bool]]
-"""Rows as the org spells them, and whether they are the last."""
+"""Rows, and whether they are the last."""
 
 
 class Reader:
@@ -77,7 +78,9 @@ class Reader:
         shapes = self._describes.shapes
         asked, parts = list[str](), list[Part]()
         while (paths := [_path(query, words.soql(query, shapes)) for query in queries]) != asked:
-            asks = [Ask(path, decode=decoder(query, shapes)) for path, query in zip(paths, queries, strict=True)]
+            asks = [
+                Ask(path, decode=decoder(fields(query, shapes))) for path, query in zip(paths, queries, strict=True)
+            ]
             asked, parts = paths, self._describes.ask(asks, check)
             if any(isinstance(part.error, Drifted) for part in parts):
                 self._describes.check(sorted(self._describes.know(queries) - self._describes.fresh), whole=True)
@@ -93,13 +96,13 @@ class Reader:
 
         Without a window there is no place to find again: such rows are handed out when all have come.
         """
-        form, start = words.form(query, self._describes.shapes), query
+        spelling, start = form(query, self._describes.shapes), query
         for attempt in range(_ATTEMPTS):
             held: list[tuple[list[Row], bool]] = []
             try:
                 answer = self._first_pages([query], ())[0] if attempt else body
-                for rows, last in self._fetched(query, answer, jobs=attempt < _JOBS):
-                    held.append((form(rows), last))
+                for rows, last in self._fetched(query, spelling, answer, jobs=attempt < _JOBS):
+                    held.append((spelling.alike(rows), last))
                     if query.window:
                         if rows:
                             query = self._behind(query, rows[-1])
@@ -119,16 +122,18 @@ class Reader:
         place = (row[words.window_field(query, self._describes.shapes[query.object])], row["Id"])
         return replace(query, window=replace(query.window, after=place))
 
-    def _fetched(self, query: Query, body: Any, *, jobs: bool) -> Pages:
+    def _fetched(self, query: Query, form: Form, body: Any, *, jobs: bool) -> Pages:
         """All pages behind a first one: by locator, or what is left of a window with many rows by a Bulk job."""
-        pages = self._turned(query, body)
+        pages = self._turned(form, body)
         rows, last = next(pages)
         large = jobs and rows and not last and self._large(query, body["totalSize"])
         rest = self._behind(query, rows[-1]) if large else None
         yield rows, last
         if rest:
             shape = self._describes.shapes[query.object]
-            yield from bulk.pages(self._session, self._clock, rest, shape, self._describes.shapes)
+            for rows, last in bulk.pages(self._session, self._clock, rest, shape, self._describes.shapes):
+                form.tidy(rows)
+                yield rows, last
         else:
             yield from pages
 
@@ -138,30 +143,31 @@ class Reader:
         able = able and "Id" in words.columns(query, self._describes.shapes[query.object])
         return able and isinstance(total, int) and total > MANY
 
-    def _turned(self, query: Query, body: Any) -> Pages:
+    def _turned(self, form: Form, body: Any) -> Pages:
         """The pages behind a first one, with the lists below their rows in full: as many rows as it announced."""
-        count, total, more = 0, None, None
+        count, total, more, name = 0, None, None, form.query.object
         while total is None or more:
-            body = self._session.get(more, decoder(query, self._describes.shapes)) if more else body
+            body = self._session.get(more, decoder(form.fields)) if more else body
             try:
                 rows, more = body["records"], None if body["done"] else body["nextRecordsUrl"]
                 total = body["totalSize"] if total is None else total
-                for name, child in query.children.items():
-                    for row in rows:
-                        row[name] = self._below(child, row[name])
+                count += len(rows)
+                if more is None and count != total:
+                    raise Unavailable(f"{self._session.host} announced {total} rows of {name} and gave {count}")
+                form.spell(body, partial(self._below, form))
             except (KeyError, TypeError):
-                raise Unavailable(f"{self._session.host} answered a query of {query.object} with half a page") from None
-            count += len(rows)
-            if more is None and count != total:
-                raise Unavailable(f"{self._session.host} announced {total} rows of {query.object} and gave {count}")
+                raise Unavailable(f"{self._session.host} answered a query of {name} with half a page") from None
             yield rows, more is None
 
-    def _below(self, query: Query, body: Any) -> list[Row]:
+    def _below(self, form: Form, name: str, body: Any) -> list[Row]:
         """A list below a row in full. Nearly always it came whole with the row."""
+        below = form.below[name]
         match body:
-            case {"done": True, "records": list(rows), "totalSize": total} if total == len(rows) and not query.children:
-                return rows
-        return [row for rows, _ in self._turned(query, body) for row in rows] if body else []
+            case {"done": True, "records": list(rows), "totalSize": total} if total == len(rows) and not below.below:
+                below.tidy(rows)
+            case _:
+                rows = [row for rows, _ in self._turned(below, body) for row in rows] if body else []
+        return below.alike(rows)
 
 
 def _path(query: Query, text: str) -> str:

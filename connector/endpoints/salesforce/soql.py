@@ -1,4 +1,4 @@
-"""Turn a Query into SOQL, and the rows that answer it into rows as we spell them. Pure: text and dicts only.
+"""Turn a Query into SOQL. Pure: text only.
 
 SOQL has no bound parameters. So every value goes through `literal`, every name through `_name`, and nothing else gets in.
 """
@@ -6,24 +6,20 @@ SOQL has no bound parameters. So every value goes through `literal`, every name 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from itertools import product
-from types import CodeType
 from typing import Any
 
 from msgspec.structs import replace
 
 from connector import canon
-from connector.endpoints.forms import FORMS, instant, near
-from connector.errors import Drifted, SpecError, Unavailable
-from connector.model import Query, Row, Shape, Where, Window
+from connector.endpoints.forms import near
+from connector.errors import Drifted, SpecError
+from connector.model import Query, Shape, Where, Window
 
 Shapes = Mapping[str, Shape]
-Fixes = dict[str, Any]
-"""Field -> what puts its value into our spelling; relationship -> Fixes."""
 
 IN_LENGTH, _LEAST = 60_000, 150
 """Characters of one IN list, so that there is room for a SELECT of 800 fields, and what a value counts at least."""
@@ -252,75 +248,3 @@ def _fitting(where: Where, kind: str) -> Iterator[Where]:
         left -= size
     if chunk:
         yield replace(where, values=tuple(chunk))
-
-
-# ---- the rows --------------------------------------------------------------------------------------------
-
-
-def form(query: Query, shapes: Shapes) -> Callable[[list[Row]], list[Row]]:
-    """What puts rows of one query into our spelling: worked out once, from the shapes, and applied per page.
-
-    Rows that are none, or do not say which they are, are no answer: they raise Unavailable.
-    """
-    fixes: Fixes = {name: form(child, shapes) for name, child in query.children.items()}
-    for path in columns(query, shapes[query.object]):
-        *parents, last = path.split(".")
-        inner = fixes
-        for name in parents:
-            inner = inner.setdefault(name, {})
-        if (found := kind(path, query.object, shapes)) in FORMS:
-            inner[last] = FORMS[found]
-    folds = [(tuple(each.field.split(".")), set(map(canon.fold, each.values))) for each in query.where if each.fold]
-    tidy = _compiled(fixes, fixes.keys() & {"Id", stamp_of(shapes[query.object])})
-
-    def rows(some: list[Row]) -> list[Row]:
-        try:
-            tidy(some)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise Unavailable(
-                f"the org gave rows of {query.object} that cannot be read: not what its describe says"
-            ) from None
-        if not folds:
-            return some
-        return [row for row in some if all(canon.fold(canon.reach(row, path)) in wanted for path, wanted in folds)]
-
-    return rows
-
-
-_USUAL: Mapping[Any, tuple[str, str]] = {
-    canon.id18: ("len(value) == 18", "value"),
-    instant: ("value[19:] == '.000+0000'", "value[:19] + 'Z'"),
-}
-"""By function: which texts it need not be called for, as an org spells nearly all of them, and what those become."""
-
-
-def _compiled(fixes: Fixes, identity: Collection[str]) -> Callable[[list[Row]], None]:
-    """What fixes rows in place, as one function that is written for them: with a loop over `fixes` it takes twice as long.
-
-    TypeError or the like: a row is none, or `identity` is not text in it.
-    """
-    known: dict[str, Any] = {}
-    told = [f"  if row[{name!r}].__class__ is not str: raise TypeError" for name in sorted(identity)]
-    lines = ["def tidy(rows):", " for row in rows:", *_lines(fixes, "row", "  ", known), *told]
-    exec(_code("\n".join(lines)), known)  # noqa: S102 - of what a query names only the repr of its names gets in
-    return known["tidy"]  # type: ignore[no-any-return]
-
-
-@lru_cache(256)
-def _code(text: str) -> CodeType:
-    return compile(text, "<what puts rows into our spelling>", "exec")
-
-
-def _lines(fixes: Fixes, row: str, pad: str, known: dict[str, Any]) -> Iterator[str]:
-    """Statements that fix the dict in the variable `row`; the functions that they call go into `known`."""
-    yield f"{pad}{row}.pop('attributes', None)"
-    for name, fix in fixes.items():
-        at = f"{row}[{name!r}]"
-        if isinstance(fix, dict):
-            yield f"{pad}if ({row}_ := {row}.get({name!r})) is not None:"
-            yield from _lines(fix, f"{row}_", f"{pad} ", known)
-            continue
-        known[call := f"fix{len(known)}"] = fix
-        yield f"{pad}if (value := {row}.get({name!r})) is not None:"
-        usual, made = _USUAL.get(fix, ("False", "value"))
-        yield f"{pad} {at} = {made} if value.__class__ is str and {usual} else {call}(value)"
