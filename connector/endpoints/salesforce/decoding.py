@@ -171,8 +171,8 @@ class Form(msgspec.Struct, frozen=True):
     fields: Fields
     below: Mapping[str, Form]
 
-    def spell(self, page: Mapping[str, Any], below: Below) -> list[Row]:
-        """The rows of a page, changed in place, with `below` for the lists below them."""
+    def spell(self, page: Mapping[str, Any], below: Below) -> None:
+        """The rows of a page in place, the lists below them by `below`."""
         rows: list[Row] = page["records"]
         if isinstance(page, Typed) and page.fields == self.fields:
             self._tidy(rows, below)
@@ -181,7 +181,6 @@ class Form(msgspec.Struct, frozen=True):
                 for row in rows:
                     row[name] = below(name, row[name])
             self.tidy(rows)
-        return rows
 
     def tidy(self, rows: list[Row]) -> None:
         """In place, but for the lists below. Rows that are none, or do not say which they are, are no answer."""
