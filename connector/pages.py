@@ -146,11 +146,11 @@ class Source:
             for name, paths in read.children.items()
         }
 
-    def as_spelled(self, read: Read, row: Row) -> Row:
-        """Lists below a row the way paths and Salesforce spell them: `{records: [...]}`, null when there is none."""
+    def as_spelled(self, read: Read, rows: Sequence[Row]) -> None:
+        """Lists below rows the way paths and Salesforce spell them: `{records: [...]}`, null when there is none."""
         for name in read.children:
-            row[name] = {"records": row[name]} if row.get(name) else None
-        return row
+            for row in rows:
+                row[name] = {"records": below} if (below := row.get(name)) else None
 
     def ask(self, opened: Pass, cursor: Cursor, parked: Sequence[Parked]) -> list[Asked]:
         """Every query that is left of a pass, in order: the parked records of a trigger, then its window."""
@@ -251,9 +251,8 @@ class Source:
         empty[SETTINGS] = self.flow.settings
         read = self.flow.reads[trigger.changed]
         joined: list[Row] = []
+        self.as_spelled(read, rows)
         for row in rows:
-            if read.children:
-                self.as_spelled(read, row)
             made = {**empty, read.name: row}
             for name, relationship in asked.nested.items():
                 made[name] = row.pop(relationship, None) or []
@@ -299,8 +298,8 @@ class Source:
         values = tuple(dict.fromkeys(value[0] for value in full))
         found: dict[tuple[Any, ...], list[Row]] = {}
         for page in self.endpoint.read([self.query(read, Where(first, values))]):
+            self.as_spelled(read, page.rows)
             for row in page.rows:
-                self.as_spelled(read, row)
                 found.setdefault(tuple(row.get(field) for field in join.on), []).append(row)
         for n, (row, key) in enumerate(zip(joined, wanted, strict=True)):
             rows = found.get(key, [])
