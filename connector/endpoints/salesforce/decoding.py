@@ -26,6 +26,8 @@ Spell = Callable[[Any], Any]
 Below = Callable[[str, Any], list[Row]]
 """By the name of a list and what an org gave for it: its rows in full, as we spell them."""
 Tidy = Callable[[list[Row], Below | None], None]
+_LENGTHS: Mapping[Spell, int] = {canon.id18: 18, date: len("2026-03-02"), instant: len("2026-03-02T08:59:00.000+0000")}
+"""By function: of how many characters are the texts that it is for, as an org writes them."""
 _TYPED: Any = TypedDict
 """For the type checker: these have names that are known only at run time."""
 
@@ -138,9 +140,10 @@ def _list(fields: Fields) -> Any:
 def _type(step: Fields | Spell | None, *, needed: bool) -> Any:
     if isinstance(step, Fields):
         return (_row(step) | None) if step.known else Any
-    length = _KEPT.get(step)
-    text = Annotated[str, msgspec.Meta(min_length=length, max_length=length)] if length else str
-    return Required[text] if needed else text | None if step else Any
+    if step is None:
+        return Any
+    text = Annotated[str, msgspec.Meta(min_length=_LENGTHS[step], max_length=_LENGTHS[step])]
+    return Required[text] if needed else text | None
 
 
 def _objects(typed: Mapping[str, Any]) -> Any:
@@ -154,13 +157,11 @@ _COMPOSITE = msgspec.json.Decoder(_objects({"compositeResponse": list[_PART]})) 
 
 # ---- rows ------------------------------------------------------------------------------------------------
 
-_KEPT: Mapping[Any, int] = {canon.id18: 18, date: 10}
-"""By function: of how many characters are the texts that it need not be called for, as an org spells all of them."""
 _USUAL: Mapping[Any, tuple[str, str]] = {
-    **{spell: (f"len(value) == {length}", "value") for spell, length in _KEPT.items()},
-    instant: ("len(cut := value.removesuffix('.000+0000')) == 19 < len(value)", "cut + 'Z'"),
+    **dict.fromkeys((canon.id18, date), ("", "value")),
+    instant: ("len(cut := value.removesuffix('.000+0000')) == 19", "cut + 'Z'"),
 }
-"""By function: which texts it need not be called for, as an org spells nearly all of them, and what those become."""
+"""By function: for which texts of its length it need not be called, as an org spells nearly all of them, and what those become."""
 _CALLS = {spell.__name__: spell for spell in FORMS.values()}
 
 
@@ -234,11 +235,12 @@ def _lines(fields: Fields, row: str, pad: str, *, typed: bool) -> Iterator[str]:
             if lines:
                 yield f"{pad}if ({row}_ := {row}.get({name!r})) is not None:"
                 yield from lines
-        elif step and not (typed and step in _KEPT):
-            usual, made = _USUAL.get(step, ("False", "value"))
-            usual = usual if typed else f"value.__class__ is str and {usual}"
-            yield f"{pad}if (value := {row}.get({name!r})) is not None:"
-            yield f"{pad} {row}[{name!r}] = {made} if {usual} else {step.__name__}(value)"
+        elif step:
+            usual, made = _USUAL[step]
+            known = () if typed else ("value.__class__ is str", f"len(value) == {_LENGTHS[step]}")
+            if tests := " and ".join(filter(None, (*known, usual))):
+                yield f"{pad}if (value := {row}.get({name!r})) is not None:"
+                yield f"{pad} {row}[{name!r}] = {made} if {tests} else {step.__name__}(value)"
     for name, inner in fields.below if typed else ():
         yield from _unwrapped(inner, f"{row}[{name!r}]", name, pad)
 
