@@ -2,7 +2,7 @@
 
 A decoder reads a page straight into rows that hold what was asked for. All else is skipped: only its brackets, quotes and
 commas have to be right. It takes pages as orgs write them and refuses all others, some that are JSON among them: half a
-character, NaN, a number beyond every float, an id that has no 18 characters. `Reply.json` then leaves the answer to the
+character, NaN, a number beyond every float, an id that has not 18 characters. `Reply.json` then leaves the answer to the
 standard parser, so that one way decides what an odd answer is.
 """
 
@@ -221,7 +221,8 @@ def _compiled(fields: Fields, typed: bool) -> Tidy:
     lines = ["def tidy(rows, below):", " for row in rows:", "  pass", *_lines(fields, "row", "  ", typed=typed)]
     if not typed:
         lines += (f"  if row[{name!r}].__class__ is not str: raise TypeError" for name in sorted(fields.identity))
-    exec("\n".join(lines), dict(_CALLS), made)  # noqa: S102 - of what a query names only the repr of its names gets in
+    code = compile("\n".join(lines), "<what puts rows into our spelling>", "exec")
+    exec(code, dict(_CALLS), made)  # noqa: S102 - of what a query names only the repr of its names gets in
     return made["tidy"]  # type: ignore[no-any-return]
 
 
