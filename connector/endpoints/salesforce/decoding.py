@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from sys import intern
 from typing import Annotated, Any, Required, TypedDict
 
 import msgspec
@@ -147,8 +148,8 @@ def _type(step: Fields | Spell | None, *, needed: bool) -> Any:
 
 
 def _objects(typed: Mapping[str, Any]) -> Any:
-    """The type of objects of which these keys are read, and only as such."""
-    return _TYPED("Object", typed, total=False)
+    """The type of objects of which these keys are read, and only as such. Rows get the very names that code looks up."""
+    return _TYPED("Object", {intern(name): kind for name, kind in typed.items()}, total=False)
 
 
 _PART = _objects(dict.fromkeys(("httpHeaders", "httpStatusCode", "referenceId"), Any) | {"body": msgspec.Raw})
