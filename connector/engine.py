@@ -211,7 +211,7 @@ class _Work:
         said = "the record is gone from the source"
         self.tell(batch, [Outcome(record, read, "skipped", "gone", said) for read, record in gone or ()])
         with side("source"):
-            keep = (lambda *_: True) if asked.parked else worth_keeping(self.bounds)
+            keep = worth_keeping({} if asked.parked else self.bounds)
             joined = self.source.join(asked, self.fresh(asked, rows, cursor), keep) if rows else []
         self.carry(joined, batch)
         self.answering.answer(self.flow.asks, joined, batch.notes)

@@ -38,8 +38,8 @@ from connector.state import Cursor, Parked, Pass, Version
 
 Identity = tuple[str, str]
 """(id, stamp): one version of one record, but for two edits within one second, which only `digest` tells apart."""
-Keep = Callable[[str, str, str], bool]
-"""Whether a version is to be stored, by its read, its stamp and what carries it."""
+Keep = Callable[[str, str], Callable[[str], bool]]
+"""By its read and what carries it: whether a version is to be stored, by its stamp."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -263,8 +263,8 @@ class Source:
                 self._fill(join, joined, unsure)
         names = (trigger.changed, *(join.name for join in trigger.joins))
         watched = [name for name in names if name in self.changed and not self.flow.reads[name].picklist]
-        identities = {name: self.identity(self.flow.reads[name]) for name in {names[0], *watched}}
-        identity, many = identities[names[0]], {name: self.flow.reads[name].many for name in names}
+        identity = self.identity(read)
+        versioned = [(name, self.flow.reads[name].many, self._versioned(name, read.name, keep)) for name in watched]
         label, labels = self._label(names[0]), dict[tuple[str, ...], str]()
         whole = []
         for n, row in enumerate(joined):
@@ -274,9 +274,9 @@ class Source:
                     labels[there] = " + ".join(map(self._label, there))
                 label = labels[there]
             versions = [
-                self._version(name, one, identities[name](one), trigger.changed, keep)
-                for name in watched
-                for one in (row[name] if many[name] else (row[name],))
+                version(one)
+                for name, many, version in versioned
+                for one in (row[name] if many else (row[name],))
                 if one is not None
             ]
             record = identity(row[read.name])[0]
@@ -310,11 +310,16 @@ class Source:
             elif rows:
                 unsure[n] = join.name
 
-    def _version(self, name: str, row: Row, identity: Identity, carrier: str, keep: Keep) -> Version:
+    def _versioned(self, name: str, carrier: str, keep: Keep) -> Callable[[Row], Version]:
         """A digest is made only of what is going to be stored: it is there to be compared with, later."""
-        record, stamp = identity
-        hashed = self.digest(self.flow.reads[name], row) if keep(name, stamp, carrier) else ""
-        return Version(name, record, stamp, hashed, carrier)
+        read = self.flow.reads[name]
+        identity, kept = self.identity(read), keep(name, carrier)
+
+        def version(row: Row) -> Version:
+            record, stamp = identity(row)
+            return Version(name, record, stamp, self.digest(read, row) if kept(stamp) else "", carrier)
+
+        return version
 
 
 def stored_fields(shape: Shape | None) -> frozenset[str] | None:
@@ -381,12 +386,15 @@ def remembered(flow: Flow, cursor: Cursor, until: datetime, *, forced: bool) -> 
 def worth_keeping(bounds: Bounds) -> Keep:
     texts = {read: [canon.text(at)[:-1] if at else None for at in pair] for read, pair in bounds.items()}
 
-    def keep(read: str, stamp: str, carrier: str) -> bool:
-        at = canon.instant(stamp)
-        if at is None or read not in texts:
-            return True
-        later, here = texts[read]
-        bound = later if carrier == read else here
-        return bound is None or at[:-1] >= bound  # without Z, a fraction sorts behind the whole second
+    def keep(read: str, carrier: str) -> Callable[[str], bool]:
+        later, here = texts.get(read, (None, None))
+        if (bound := later if carrier == read else here) is None:
+            return lambda _stamp: True
+
+        def kept(stamp: str) -> bool:
+            at = canon.instant(stamp)
+            return at is None or at[:-1] >= bound  # without Z, a fraction sorts behind the whole second
+
+        return kept
 
     return keep
