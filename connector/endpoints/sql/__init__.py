@@ -88,7 +88,7 @@ class Sql:
         return None
 
     def canonical(self, name: str, values: Row) -> Row:
-        table = self._find(name)
+        table = self._tables.get(name) or self._find(name)
         return table.canonical(values) if table else values
 
     def close(self) -> None:

@@ -6,18 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connector.endpoints.forms import MADE, STAMPS, near
-from connector.endpoints.sql.columns import JSON, TYPES, UNFIT, Codec, codec, reflected
+from connector.endpoints.sql.columns import JSON, TYPES, UNFIT, Codec, Fixer, codec, fixer, reflected
 from connector.errors import Drifted, Rejected, SetupError
 from connector.model import Change, Column, Row
 
 Path = tuple[str, ...]
+FIXERS = 32
+"""Functions that are written for a table. Later rows with other names go the slow way."""
 
 
 class Canonical(dict[str, Any]):
@@ -25,9 +27,7 @@ class Canonical(dict[str, Any]):
 
     __slots__ = ("table",)
 
-    def __init__(self, values: Row, table: Table) -> None:
-        super().__init__(values)
-        self.table = table
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Table:
     def plain(self) -> dict[str, frozenset[type]]:
         return {name: of.plain for name, of in self.leaves.items()}
 
+    @cached_property
+    def fixers(self) -> dict[Path, Fixer]:
+        """By the names in a row, which rows of a flow nearly always have alike: what makes its values canonical."""
+        return {}
+
     @property
     def stamp(self) -> str | None:
         return next((name for name in STAMPS if name in self.codecs), None)
@@ -79,9 +84,37 @@ class Table:
 
     def canonical(self, values: Row) -> Row:
         """`values` as they are read back; what a column cannot hold stays, and writing it says so."""
+        made, names = Canonical(values), tuple(values)
+        made.table = self
+        try:
+            (self.fixers.get(names) or self._fixer(names))(values, made)
+        except UNFIT:
+            return self._canonical(values, "", [])
+        return made
+
+    def _fixer(self, names: Path) -> Fixer:
+        if len(self.fixers) >= FIXERS:  # rows that leave fields out can have any number of such names
+            return self._refit
+        made = self.fixers[names] = fixer(names, [self.leaves.get(name) or self._group(name) for name in names])
+        return made
+
+    def _refit(self, values: Row, made: Row) -> None:
+        made.update(self._fit(values, ""))
+
+    def _group(self, name: str) -> Codec:
+        return Codec("group", partial(self._below, above=f"{name}_"), plain=frozenset())
+
+    def _fit(self, values: Row, above: str) -> Row:
+        """Raises ValueError if some are unfit."""
         unfit: list[str] = []
-        made = self._canonical(values, "", unfit)
-        return made if unfit else Canonical(made, self)
+        made = self._canonical(values, above, unfit)
+        if unfit:
+            raise ValueError(unfit)
+        return made
+
+    def _below(self, value: Any, above: str) -> Any:
+        below = self.groups.get(above[:-1]) if value is None else value
+        return self._fit(below, above) if isinstance(below, dict) else value
 
     def _canonical(self, values: Row, above: str, unfit: list[str]) -> Row:
         plain, new = self.plain, {}
