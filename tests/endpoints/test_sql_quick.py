@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connector import canon
-from connector.endpoints.sql import Sql
+from connector.endpoints.forms import rounds
+from connector.endpoints.sql import Sql, writing
 from connector.endpoints.sql.columns import TEXTS
 from connector.endpoints.sql.tables import FIXERS, Canonical
-from connector.model import Column
+from connector.model import Change, Column, Query
 
 COLUMNS = [
     Column(("key",)),
@@ -104,3 +105,90 @@ def test_the_usual_spelling_of_an_instant_is_not_looked_at_twice(value):
         for kind, assume_utc in (("instant", False), ("moment", True)):
             right = canon.instant(value, assume_utc=assume_utc) or TEXTS["text"].canonical(value)
             assert TEXTS[kind].canonical(value) == right
+
+
+# ---- write ----
+
+
+CHANGES = st.lists(
+    st.builds(
+        Change,
+        st.sampled_from(["create", "replace"]),
+        st.just("deal"),
+        st.just({}),
+        st.sampled_from([None, "1", "2", "3"]),
+    )
+)
+
+
+@QUICKLY
+@given(CHANGES, st.booleans())
+def test_no_row_is_twice_in_a_round(changes, apart):
+    made = rounds(changes, apart=apart)
+    assert sorted(at for some in made for at in some) == [*range(len(changes))]
+    assert all(some[at] is changes[at] for some in made for at in some)
+    turns = {at: turn for turn, some in enumerate(made) for at in some}
+    for some in made:
+        ids = [change.id for change in some.values() if change.id]
+        assert len(ids) == len(set(ids))
+        assert list(some) == sorted(some)
+        assert not apart or len({change.verb == "create" for change in some.values()}) == 1
+    for id_ in ("1", "2", "3"):
+        own = [turns[at] for at, change in enumerate(changes) if change.id == id_ and change.verb == "replace"]
+        assert own == sorted(set(own))
+    assert len(made) <= (1 + apart) * max([1, *(sum(c.id == id_ for c in changes) for id_ in "123")])
+
+
+def stored(endpoint):
+    (page,) = endpoint.read([Query("deal", whole=True)])
+    return [{name: value for name, value in row.items() if name != "id"} for row in page.rows]
+
+
+def emptied(endpoint):
+    with endpoint.engine.begin() as db:
+        db.exec_driver_sql("delete from deal")
+
+
+FITS = {
+    "count": st.none() | st.integers(-9, 9),
+    "at": st.none() | INSTANTS,
+    "on": st.none() | st.booleans(),
+    "sum": st.none() | st.floats(width=16, allow_nan=False, allow_infinity=False),
+    "tags": st.none() | st.recursive(st.booleans() | TEXT, lambda below: st.lists(below, max_size=2)),
+    "details": st.fixed_dictionaries({}, optional={"note": TEXT, "at": INSTANTS}),
+}
+ALIKE = st.sets(st.sampled_from([*FITS])).flatmap(
+    lambda names: st.lists(
+        st.fixed_dictionaries({"key": TEXT, **{name: FITS[name] for name in names}}),
+        max_size=4,
+        unique_by=lambda row: row["key"],
+    )
+)
+MIXED = st.lists(
+    st.fixed_dictionaries({"key": TEXT}, optional={**FITS, "count": VALUES, "sum": VALUES}),
+    max_size=4,
+    unique_by=lambda row: row["key"],
+)
+
+
+def test_rows_that_are_alike_are_written_as_any(made):
+    quick = []
+
+    @settings(QUICKLY, max_examples=100)
+    @given(ALIKE | MIXED)
+    def check(rows):
+        told = [made.canonical("deal", row) for row in rows]
+        if told:
+            quick.append(writing._alike(made._tables["deal"], [Change("create", "deal", row) for row in told]))
+        found = []
+        for some in (rows, told):
+            emptied(made)
+            answers = made.write([Change("create", "deal", row) for row in some])
+            ids = [answer.id for answer in answers]
+            made.write([Change("replace", "deal", row, id_) for row, id_ in zip(some, ids, strict=True) if id_])
+            found.append((repr(stored(made)), [str(answer.error) for answer in answers]))
+        assert found[0] == found[1]
+
+    check()
+    assert any(quick)
+    assert not all(quick)

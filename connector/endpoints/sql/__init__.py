@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -22,8 +21,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from connector import canon
 from connector.endpoints.forms import STAMPS, rounds
 from connector.endpoints.sql.columns import UNFIT, loads
-from connector.endpoints.sql.tables import Canonical, Path, Table, builder, prepared, reflect, unknown
-from connector.endpoints.sql.writing import Item, create, returning, update
+from connector.endpoints.sql.tables import Path, Table, builder, prepared, reflect, unknown
+from connector.endpoints.sql.writing import Item, create, grouped, returning, update
 from connector.errors import ConnectorError, Drifted, Rejected, SetupError, Unanswered, Unauthorized, Unavailable
 from connector.model import Change, Clock, Column, Keys, Page, Query, Row, Shape, Where, Window, Written
 
@@ -177,21 +176,11 @@ class Sql:
             return []
         table = self._table(changes[0].object)
         answers: dict[int, Written] = {}
-        groups: dict[tuple[int, Path], list[Item]] = {}
-        encoder = cache(table.encoder)
-        for turn, some in enumerate(rounds(changes)):
-            for number, change in some.items():
-                try:
-                    values = table.flat(change)
-                    names = tuple(values)
-                    known = change.values.__class__ is Canonical and change.values.table is table
-                    row = encoder(names, canonical=known)(values.values())
-                except Rejected as error:
-                    answers[number] = Written(change.id, error)
-                else:
-                    groups.setdefault((turn, names), []).append((number, change, row))
+        groups: list[tuple[Path, list[Item]]] = []
+        for some in rounds(changes):
+            groups += grouped(table, some, answers)
         with self._errors(f"writing {changes[0].object}"), self._connect(writer=True) as db:
-            for (_, names), items in groups.items():
+            for names, items in groups:
                 answers |= self._group(db, table, names, items)
             self._commit(db)
         return [answers[number] for number in range(len(changes))]

@@ -154,10 +154,9 @@ def _is_json(value: Any) -> bool:
 def _dumps(value: Any) -> str:
     """Compact, and ASCII alone, so that no encoding of a database is in its way."""
     try:
-        text = _ENCODE(value)
-    except UnicodeEncodeError:  # half characters
+        return _ENCODE(value).decode("ascii")
+    except UnicodeError:  # other characters, or halves of some
         return _ASCII.encode(value)
-    return text.decode() if text.isascii() else _ASCII.encode(value)
 
 
 def loads(value: Any) -> Any:

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connector.endpoints.sql.columns import UNFIT
-from connector.endpoints.sql.tables import Path, Table
+from connector.endpoints.sql.tables import Canonical, Path, Table
 from connector.errors import Rejected
 from connector.model import Change, Written
 
 Item = tuple[int, Change, tuple[Any, ...]]
 """A change with its place among its siblings, and its values as the driver takes them."""
 _TRIGGERS = sa.text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(:name)")
+
+
+def grouped(table: Table, changes: Mapping[int, Change], refused: dict[int, Written]) -> list[tuple[Path, list[Item]]]:
+    """Changes by the columns that they set; those that say what no column can hold are `refused` instead."""
+    if alike := _alike(table, list(changes.values())):
+        encode = table.encoder(alike, canonical=True)
+        return [(alike, [(number, change, encode(change.values.values())) for number, change in changes.items()])]
+    groups: dict[Path, list[Item]] = {}
+    encoder = cache(table.encoder)
+    for number, change in changes.items():
+        try:
+            values = table.flat(change)
+            names = tuple(values)
+            known = change.values.__class__ is Canonical and change.values.table is table
+            row = encoder(names, canonical=known)(values.values())
+        except Rejected as error:
+            refused[number] = Written(change.id, error)
+        else:
+            groups.setdefault(names, []).append((number, change, row))
+    return list(groups.items())
+
+
+def _alike(table: Table, changes: Sequence[Change]) -> Path | None:
+    """The columns that all of them set, if their values are canonical ones of columns alone, as those of a flow nearly
+    always are.
+    """
+    names = tuple(changes[0].values)
+    if not table.leaves.keys() >= set(names) or not (table.made_id or changes[0].verb != "create"):
+        return None
+    for change in changes:
+        values = change.values
+        if values.__class__ is not Canonical or values.table is not table or tuple(values) != names:
+            return None
+    return names
 
 
 def create(db: Connection, table: Table, names: Path, items: Sequence[Item]) -> dict[int, Written]:
