@@ -5,15 +5,16 @@ from decimal import Decimal
 
 import pytest
 from databases import Clock, schema, url  # noqa: F401
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from connector import canon
 from connector.endpoints.forms import rounds
-from connector.endpoints.sql import Sql, writing
-from connector.endpoints.sql.columns import TEXTS
-from connector.endpoints.sql.tables import FIXERS, Canonical
-from connector.model import Change, Column, Query
+from connector.endpoints.sql import PAGE, Sql, writing
+from connector.endpoints.sql.columns import SERVER, SQLITE, TEXTS, UNFIT
+from connector.endpoints.sql.tables import FIXERS, Canonical, builder
+from connector.errors import ConnectorError, Unavailable
+from connector.model import Change, Column, Query, Where
 
 COLUMNS = [
     Column(("key",)),
@@ -192,3 +193,126 @@ def test_rows_that_are_alike_are_written_as_any(made):
     check()
     assert any(quick)
     assert not all(quick)
+
+
+# ---- read ----
+
+
+class Slow(Sql):
+    """Asks SQLAlchemy whatever is asked."""
+
+    def _listed(self, table, query):
+        return None
+
+
+TYPES = ["text", "integer", "real", "numeric", "boolean", "datetime", "date", "json", "blob", "", "text collate nocase"]
+STORED = (
+    st.none()
+    | TEXT
+    | INSTANTS
+    | st.integers(-9, 9)
+    | st.floats(width=16, allow_nan=False)
+    | st.binary(max_size=3)
+    | st.sampled_from(["a", "A", "5", "[]", '[{"a": 1.5}]', "[1,", "2025-03-01", "true", 1, 1.0])
+)
+
+
+def test_rows_of_a_list_are_those_that_sqlalchemy_would_ask_for(tmp_path):
+    ways = [way("hatch", {"adapter": "sql", "url": f"sqlite:///{tmp_path}/x.db"}, clock=Clock()) for way in (Sql, Slow)]
+    names = [f"c{n}" for n in range(len(TYPES))]
+    columns = ", ".join(f"{name} {type_}" for name, type_ in zip(names, TYPES, strict=True))
+    with ways[0].engine.begin() as db:
+        db.exec_driver_sql(
+            f'create table "a \'table\'" (id integer primary key, {columns}, "a % ""name" text, e_f text)'
+        )
+    found = []
+
+    @settings(QUICKLY, max_examples=200)
+    @given(
+        st.lists(st.tuples(*[STORED] * len(names)), max_size=5),
+        st.sampled_from([*names, "id"]),
+        st.lists(STORED.filter(lambda value: not isinstance(value, bytes)) | VALUES, max_size=5),
+        st.booleans(),
+        st.sampled_from([(), ("id",)]),
+    )
+    def check(rows, name, values, fold, order):
+        with ways[0].engine.begin() as db:
+            db.exec_driver_sql("delete from \"a 'table'\"")
+            for row in rows:
+                db.exec_driver_sql(
+                    f"insert into \"a 'table'\" ({', '.join(names)}) values ({', '.join('?' * len(row))})", row
+                )
+        values = [value for row in rows[:2] for value in row[:1]] + values
+        values = tuple(value for value in values if not isinstance(value, (dict, list, tuple, bytes)))
+        query = Query("a 'table'", whole=True, where=(Where(name, values, fold=fold),), order=order)
+        told = []
+        for way in ways:
+            try:
+                told.append(repr(list(way.read([query, query]))))
+            except (ConnectorError, OverflowError, UnicodeError) as error:
+                told.append((type(error), str(error)))
+        assert told[0] == told[1]
+        found.append("c0" in told[0])
+
+    check()
+    assert any(found)
+    for way in ways:
+        way.close()
+
+
+def test_a_list_comes_in_parts(made):
+    made.write([Change("create", "deal", {"key": f"k{n}"}) for n in range(2500)])
+    asked = Where("key", tuple(f"k{n}" for n in range(0, 5000, 2)))
+    pages = list(
+        made.read([Query("deal", ("key",), where=(asked,)), Query("deal", ("id",), where=(Where("key", ()),))])
+    )
+    assert [page.query for page in pages[-2:]] == [0, 1]
+    assert [page.last for page in pages] == [False] * (len(pages) - 2) + [True, True]
+    assert max(len(page.rows) for page in pages) <= PAGE
+    assert sorted(row["key"] for page in pages for row in page.rows) == sorted(f"k{n}" for n in range(0, 2500, 2))
+
+
+def test_text_that_is_none_is_unavailable(tmp_path):
+    said = []
+    for way in (Sql, Slow):
+        endpoint = way(
+            "hatch", {"adapter": "sql", "url": f"sqlite:///{tmp_path}/x.db", "create_tables": True}, clock=Clock()
+        )
+        endpoint.prepare("deal", COLUMNS, ["key"])
+        with endpoint.engine.begin() as db:
+            db.exec_driver_sql("delete from deal")
+            db.exec_driver_sql("insert into deal (key, at) values ('a', cast(x'ff' as text))")
+        with pytest.raises(Unavailable, match="decode") as raised:
+            list(endpoint.read([Query("deal", ("at",), where=(Where("key", ("a",)),))]))
+        said.append(str(raised.value))
+        endpoint.close()
+    assert said[0] == said[1]
+
+
+CODECS = [*TEXTS.values(), *SQLITE.values(), *SERVER.values()]
+GIVEN = STORED | st.just(Decimal("1.50")) | st.lists(st.integers(), max_size=1) | st.just({"a": None}) | st.booleans()
+
+
+@QUICKLY
+@given(
+    st.lists(st.tuples(st.sampled_from(CODECS), st.lists(GIVEN, min_size=2, max_size=2)), min_size=1, max_size=6),
+    st.data(),
+)
+def test_rows_are_what_codecs_decode(columns, data):
+    groups = data.draw(st.lists(st.sampled_from([(), ("g",), ("g", "'h\n"), ("g'",)]), min_size=6, max_size=6))
+    groups = sorted(groups[: len(columns)], key=bool)
+    paths = [(*group, f"it's {n}") for n, group in enumerate(groups)]
+    right = []
+    for at in range(2):
+        row = {}
+        for path, (of, values) in zip(paths, columns, strict=True):
+            place = row
+            for step in path[:-1]:
+                place = place.setdefault(step, {})
+            try:
+                place[path[-1]] = None if values[at] is None else of.decode(values[at])
+            except UNFIT:  # no driver gives that for such a column
+                reject()
+        right.append(row)
+    build = builder([(path, of) for path, (of, _) in zip(paths, columns, strict=True)])
+    assert repr(build([[values[at] for _, values in columns] for at in range(2)])) == repr(right)

@@ -98,12 +98,22 @@ def fixer(names: Sequence[str], codecs: Sequence[Codec]) -> Fixer:
     values = [f"v{number}" for number in range(len(names))]
     lines = ["def fix(values, made):", f" [{', '.join(values)}] = values.values()"]
     for value, name, of in zip(values, names, codecs, strict=True):
-        unlike = [f"type({value}) is not {kind.__name__}" for kind in of.plain - _NULL]
-        unlike += [f"{value} is not None"] if NoneType in of.plain else []
-        lines.append(f" if {' and '.join(unlike) or 'True'}: made[{name!r}] = make_{value}({value})")
+        lines.append(f" if not ({_is_one(value, of.plain)}): made[{name!r}] = make_{value}({value})")
     known: dict[str, Any] = {f"make_{value}": of.canonical for value, of in zip(values, codecs, strict=True)}
     exec("\n".join(lines), known)  # noqa: S102 - of what a table has only the repr of names gets in
     return known["fix"]  # type: ignore[no-any-return]
+
+
+def decoding(value: str, of: Codec) -> str:
+    """An expression: the variable `value` as its codec decodes it."""
+    return f"{value} if {_is_one(value, of.given)} else decode_{value}({value})"
+
+
+def _is_one(value: str, kinds: frozenset[type]) -> str:
+    """An expression: whether the variable `value` is of one of these classes. The usual ones are asked for first."""
+    asked = [f"type({value}) is {kind.__name__}" for kind in (str, int, float, bool, list, dict) if kind in kinds]
+    asked.insert(1, f"{value} is None")
+    return " or ".join(asked) if kinds else "False"
 
 
 def reflected(type_: TypeEngine[Any], *, sqlite: bool) -> TypeEngine[Any]:

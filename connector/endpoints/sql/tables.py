@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
+from types import CodeType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connector.endpoints.forms import MADE, STAMPS, near
-from connector.endpoints.sql.columns import JSON, TYPES, UNFIT, Codec, Fixer, codec, fixer, reflected
+from connector.endpoints.sql.columns import TYPES, UNFIT, Codec, Fixer, codec, decoding, fixer, reflected
 from connector.errors import Drifted, Rejected, SetupError
 from connector.model import Change, Column, Row
 
@@ -184,25 +185,44 @@ class Table:
         raise AssertionError(values)
 
 
-def builder(columns: Sequence[tuple[Path, Codec]]) -> Callable[[Sequence[Any]], Row]:
-    """A function that nests the values of a result: path and codec of each, in order, those within groups last."""
-    paths = [path for path, _ in columns]
-    plain = [path[0] for path in paths if len(path) == 1]
-    nested = paths[len(plain) :]
-    every = [(number, of.given, of.decode) for number, (_, of) in enumerate(columns)]
-    some = [(number, given, decode) for number, given, decode in every if given < JSON]
+def among(db: Connection, table: Table, columns: Sequence[str], name: str, count: int) -> str:
+    """These columns of the rows whose `name` is one of so many values."""
+    quote = db.dialect.identifier_preparer.quote
+    said = f"SELECT {', '.join(map(quote, columns))} FROM {quote(table.sql.name)}"
+    return f"{said} WHERE {quote(name)} IN ({', '.join('?' * count)}) ORDER BY {quote(table.id)}"
 
-    def build(values: Sequence[Any]) -> Row:
-        made = list(values)
-        for number, given, decode in some if JSON.issuperset(map(type, made)) else every:
-            if (value := made[number]).__class__ not in given:
-                made[number] = decode(value)
-        row: Row = dict(zip(plain, made, strict=False))
-        for path, value in zip(nested, made[len(plain) :], strict=True) if nested else ():
-            _put(row, path, value)
-        return row
 
-    return build
+def builder(columns: Sequence[tuple[Path, Codec]]) -> Callable[[Iterable[Sequence[Any]]], list[Row]]:
+    """A function that makes rows of the values of a result: path and codec of each, in order, those within groups last."""
+    values = [f"v{number}" for number in range(len(columns))]
+    nested: Row = {}
+    for value, (path, of) in zip(values, columns, strict=True):
+        _put(nested, path, decoding(value, of))
+    text = f"""
+def build(some):
+    rows = []
+    for [{", ".join(values)}] in some:
+        row = blank.copy()
+        {"; ".join([f"row[{name!r}] = {_display(value)}" for name, value in nested.items()])}
+        rows.append(row)
+    return rows
+"""
+    known: dict[str, Any] = {f"decode_{value}": of.decode for value, (_, of) in zip(values, columns, strict=True)}
+    known["blank"] = dict.fromkeys(nested)  # a copy of it need not grow
+    exec(_code(text), known)  # noqa: S102 - of what a table has only the repr of names gets in
+    return known["build"]  # type: ignore[no-any-return]
+
+
+def _display(nested: Any) -> str:
+    """The expression that makes dicts nested like these of the expressions in them."""
+    if not isinstance(nested, dict):
+        return str(nested)
+    return f"{{{', '.join([f'{name!r}: {_display(value)}' for name, value in nested.items()])}}}"
+
+
+@lru_cache(256)
+def _code(text: str) -> CodeType:
+    return compile(text, "<rows of a result>", "exec")
 
 
 def _put(row: Row, path: Path, value: Any) -> None:
