@@ -314,5 +314,5 @@ def test_rows_are_what_codecs_decode(columns, data):
             except UNFIT:  # no driver gives that for such a column
                 reject()
         right.append(row)
-    build = builder([(path, of) for path, (of, _) in zip(paths, columns, strict=True)])
+    build = builder(tuple((path, of) for path, (of, _) in zip(paths, columns, strict=True)))
     assert repr(build([[values[at] for _, values in columns] for at in range(2)])) == repr(right)

@@ -99,7 +99,7 @@ class Sql:
         wanted = [_columns(table, query) for table, query in zip(tables, queries, strict=True)]
         with self._errors("reading"), self._connect(yield_per=PAGE) as db:
             for number, (query, table, columns) in enumerate(zip(queries, tables, wanted, strict=True)):
-                rows = builder([(path, table.codecs[column]) for column, path in columns.items()])
+                rows = builder(tuple([(path, table.codecs[column]) for column, path in columns.items()]))
                 held: list[Row] = []
                 for some in self._results(db, table, query, tuple(columns)):
                     if held:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from types import CodeType
 from typing import Any
 
 import sqlalchemy as sa
@@ -192,7 +191,8 @@ def among(db: Connection, table: Table, columns: Sequence[str], name: str, count
     return f"{said} WHERE {quote(name)} IN ({', '.join('?' * count)}) ORDER BY {quote(table.id)}"
 
 
-def builder(columns: Sequence[tuple[Path, Codec]]) -> Callable[[Iterable[Sequence[Any]]], list[Row]]:
+@lru_cache(256)
+def builder(columns: tuple[tuple[Path, Codec], ...]) -> Callable[[Iterable[Sequence[Any]]], list[Row]]:
     """A function that makes rows of the values of a result: path and codec of each, in order, those within groups last."""
     values = [f"v{number}" for number in range(len(columns))]
     nested: Row = {}
@@ -209,7 +209,7 @@ def build(some):
 """
     known: dict[str, Any] = {f"decode_{value}": of.decode for value, (_, of) in zip(values, columns, strict=True)}
     known["blank"] = dict.fromkeys(nested)  # a copy of it need not grow
-    exec(_code(text), known)  # noqa: S102 - of what a table has only the repr of names gets in
+    exec(text, known)  # noqa: S102 - of what a table has only the repr of names gets in
     return known["build"]  # type: ignore[no-any-return]
 
 
@@ -218,11 +218,6 @@ def _display(nested: Any) -> str:
     if not isinstance(nested, dict):
         return str(nested)
     return f"{{{', '.join([f'{name!r}: {_display(value)}' for name, value in nested.items()])}}}"
-
-
-@lru_cache(256)
-def _code(text: str) -> CodeType:
-    return compile(text, "<rows of a result>", "exec")
 
 
 def _put(row: Row, path: Path, value: Any) -> None:
