@@ -6,8 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from json.encoder import encode_basestring
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -77,7 +79,9 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
-_SCALARS = frozenset((str, int, float, bool, type(None)))
+_SCALARS = frozenset((str, int, float, bool, NoneType))
+_TOLD = frozenset((str, NoneType))
+"""Types whose values equal only values of their own type."""
 _UNFIT = (TypeError, ValueError, OverflowError, RecursionError)
 """What msgspec raises for what no JSON has."""
 
@@ -388,9 +392,8 @@ def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
 
 def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
-    odd = [name for name, value in values.items() if value is not None and value.__class__ is not str]
-    if values.items() <= held.items() and all(_alike(values[name], held[name]) for name in odd):
-        return {}  # most rows; to look at each column takes five times as long
+    if _identical(values, held):
+        return {}  # most rows; to look at each column takes ten times as long
     changed = {}
     for column in columns:
         here, there = values.get(column.path[0]), held.get(column.path[0])
@@ -404,6 +407,24 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
         if not canon.same(new, old):
             changed[".".join(column.path)] = (old, new)
     return changed
+
+
+def _identical(values: Row, held: Row) -> bool:
+    """Whether all of `values` are surely held, of the same types too."""
+    pick = _picker(tuple(values))
+    try:
+        here, there = pick(values), pick(held)
+    except KeyError:
+        return False
+    if here != there:
+        return False
+    return all(_alike(one, other) for one, other in zip(here, there, strict=True) if type(one) not in _TOLD)
+
+
+@lru_cache(256)
+def _picker(names: tuple[str, ...]) -> Callable[[Row], Any]:
+    """The values of these names, as a tuple: of one alone there would be none."""
+    return itemgetter(*names, *names[:1]) if names else lambda _row: ()
 
 
 def _alike(here: Any, there: Any) -> bool:
