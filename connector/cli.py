@@ -479,10 +479,10 @@ def _opened(
     endpoints: dict[str, Any] = {}
     progress = _Progress(f"asking {found.mapping.systems.remote} ...")
 
-    def told(flow: Flow, outcome: Outcome) -> None:
-        progress.told(flow)
-        if seen is not None and (not kinds or outcome.outcome in kinds):
-            seen.append((flow, outcome))
+    def told(flow: Flow, outcomes: Sequence[Outcome]) -> None:
+        progress.told(flow, len(outcomes))
+        if seen is not None:
+            seen.extend((flow, outcome) for outcome in outcomes if not kinds or outcome.outcome in kinds)
 
     try:
         endpoints = project.connect(found, store, clock)
@@ -524,9 +524,9 @@ class _Progress:
     def begun(self, flow: Flow) -> None:
         self.said, self.count = f"{flow.object}: asking {flow.source} ...", 0
 
-    def told(self, flow: Flow) -> None:
-        self.count += 1
-        if self.count == 1:
+    def told(self, flow: Flow, more: int) -> None:
+        self.count += more
+        if self.count:
             self.said = f"{flow.object}: {{count}} records"
 
     def _show(self) -> None:

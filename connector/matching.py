@@ -347,8 +347,8 @@ class Target:
         return match.keys[0].field[0] if may else None
 
     def _unclaimed(self, row: Mapped) -> str | None:
-        field = self.claimable
-        return field if field and canon.same(row.values.get(field), row.raw[0]) else None
+        field, raw = self.claimable, row.raw[0]
+        return field if field and ((held := row.values.get(field)) is raw or canon.same(held, raw)) else None
 
     def _create(self, row: Mapped, key: str | None = None) -> Change:
         return Change("create", self.flow.write, row.values, key=key)

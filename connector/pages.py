@@ -266,6 +266,9 @@ class Source:
         identity = self.identity(read)
         versioned = [(name, self.flow.reads[name].many, self._versioned(name, read.name, keep)) for name in watched]
         label, labels = self._label(names[0]), dict[tuple[str, ...], str]()
+        if watched == [read.name] and not trigger.joins and not read.many:  # the usual trigger
+            own = map(versioned[0][2], rows)
+            return [Joined(one.record, names[0], row, label, (one,)) for one, row in zip(own, joined, strict=True)]
         whole = []
         for n, row in enumerate(joined):
             if len(names) > 1:

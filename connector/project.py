@@ -175,7 +175,7 @@ class Runner:
     ahead: Callable[[Iterator[Page]], Iterator[Page]] = lambda pages: pages
     allowed: Callable[[Flow], bool] = lambda _flow: True
     begun: Callable[[Flow], None] = lambda _flow: None
-    told: Callable[[Flow, Outcome], None] = lambda _flow, _outcome: None
+    told: Callable[[Flow, Sequence[Outcome]], None] = lambda _flow, _outcomes: None
 
     def flows(self, objects: Iterable[str] | None = None) -> tuple[Flow, ...]:
         return plan.flows(self.project.mapping, self.project.connection, self.project.shapes, objects)
@@ -230,7 +230,7 @@ class Runner:
                 alive=self.alive,
                 ahead=self.ahead,
                 allowed=lambda flow=flow: self.allowed(flow),  # type: ignore[misc]
-                told=partial(self._tell, flow),
+                told=partial(self.told, flow),
                 known=known,
                 alone=self.alone,
                 files=files(flow.source),
@@ -239,10 +239,6 @@ class Runner:
             if (gone := done.unreachable) and not isinstance(endpoints[gone], Unreached):
                 endpoints[gone] = Unreached(f"{done.error} (as for {flow.object}, not tried again)")
         return runs
-
-    def _tell(self, flow: Flow, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            self.told(flow, outcome)
 
     def _described(self, flows: Iterable[Flow]) -> None:
         """All objects whose picklists are read, in one call; what fails here fails the flow that needs it."""

@@ -61,7 +61,7 @@ class Two:
         if shapes:
             project = replace(project, shapes=shapes)
         ends = {"ours": self.home, "theirs": self.remote}
-        self.runner = Runner(project, ends, self.store, self.clock, told=lambda _flow, one: self.told.append(one))
+        self.runner = Runner(project, ends, self.store, self.clock, told=lambda _flow, some: self.told.extend(some))
 
     def run(self, *objects: str, after: float = 0) -> list[Run]:
         self.clock.sleep(after * 60)

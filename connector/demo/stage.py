@@ -75,7 +75,7 @@ class Stage:
     def act(self, what: Callable[[Runner], list[Any]] = Runner.run) -> None:
         """One command of its own, with everything opened and closed again."""
         self.seen = []
-        told = lambda flow, outcome: self.seen.append((flow, outcome))  # noqa: E731
+        told = lambda flow, outcomes: self.seen.extend((flow, outcome) for outcome in outcomes)  # noqa: E731
         with self.store() as (loaded, store):
             clock = project.SystemClock()
             endpoints = project.connect(loaded, store, clock)

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,11 +163,12 @@ class Play:
             made=self.made,
         )
 
-    def told(self, flow: Flow, outcome: Outcome) -> None:
-        self.outcomes.append((flow.object, outcome))
-        waited = outcome.reason in ("joined", "gone")  # for another try, and triggered nothing
-        if not waited and not flow.reads[outcome.read].picklist:
-            self.selected.setdefault(flow.reads[outcome.read].object, []).append(outcome.record)
+    def told(self, flow: Flow, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes += ((flow.object, outcome) for outcome in outcomes)
+        for outcome in outcomes:
+            waited = outcome.reason in ("joined", "gone")  # for another try, and triggered nothing
+            if not waited and not flow.reads[outcome.read].picklist:
+                self.selected.setdefault(flow.reads[outcome.read].object, []).append(outcome.record)
 
     def watch(self, flows: Iterable[Flow]) -> None:
         """`selected` speaks of the last run that read an object."""
@@ -198,7 +199,7 @@ class Play:
                 self.windows[done.object] = (done.since, done.until)
 
     def preview(self, _what: object) -> None:
-        dataclasses.replace(self.runner(), told=lambda _flow, _outcome: None).preview()
+        dataclasses.replace(self.runner(), told=lambda _flow, _outcomes: None).preview()
 
     def lint(self, _what: object) -> None:
         """The connection as it is now, and the mapping."""

@@ -8,7 +8,6 @@ in the row: evaluating stays a pure function. Compiling never raises for bad inp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -81,11 +80,16 @@ class _Skipped(Exception):
 
 def _whole(value: Value) -> Value:
     """Closures for a trace, code for all else: made for the first row, so that linting does not pay for it."""
-    traced, written = value.evaluate, cache(lambda: code.written(value))
+    traced = value.evaluate
+    written: Callable[[Row, None], Any] | None = None
 
     def evaluate(row: Row, why: Why | None) -> Any:
+        nonlocal written
         try:
-            return written()(row, None) if why is None else traced(row, why)
+            if why is not None:
+                return traced(row, why)
+            written = written or code.written(value)
+            return written(row, None)
         except _Skipped as skipped:
             return skipped.args[0]
 

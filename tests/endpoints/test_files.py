@@ -94,7 +94,7 @@ class Site:
         ends, told = project.connect(found, self.store, self.clock), {}
         runner = project.Runner(
             found, ends, self.store, self.clock,
-            told=lambda _flow, one: told.update({one.record: (one.outcome, one.reason, one.message)}),
+            told=lambda _flow, some: told.update({one.record: (one.outcome, one.reason, one.message) for one in some}),
         )  # fmt: skip
         (run,) = runner.run(["document"])
         for end in ends.values():

@@ -173,7 +173,7 @@ class World:
         """As a new process would: nothing of the org is known but what the store has kept."""
         endpoints = project.connect(self.project, self.store, self.clock)
         endpoints["hatch"] = self.hatch = self.hatch or endpoints["hatch"]
-        told = lambda _flow, outcome: self.outcomes.append(outcome)  # noqa: E731
+        told = lambda _flow, outcomes: self.outcomes.extend(outcomes)  # noqa: E731
         try:
             return project.Runner(self.project, endpoints, self.store, self.clock, told=told).run(WAYS[way])
         finally:
