@@ -6,10 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from json.encoder import encode_basestring
-from operator import itemgetter
-from types import NoneType
 from typing import Any
 
 import msgspec
@@ -18,10 +16,10 @@ from msgspec.structs import replace
 from connector import canon
 from connector.agreeing import agree, bases
 from connector.canon import reach
+from connector.comparing import differing, misfit, moment, subset
 from connector.model import (
     UNMAPPED,
     Change,
-    Column,
     Endpoint,
     Flow,
     Key,
@@ -37,7 +35,6 @@ from connector.model import (
     Window,
 )
 from connector.pages import Joined
-from connector.shape import valid
 from connector.state import Intent, Link
 
 UNCHANGED: Mapping[str, tuple[Any, Any]] = {}
@@ -79,22 +76,13 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
-_SCALARS = frozenset((str, int, float, bool, NoneType))
-_TOLD = frozenset((str, NoneType))
-"""Types whose values equal only values of their own type."""
-_UNFIT = (TypeError, ValueError, OverflowError, RecursionError)
-"""What msgspec raises for what no JSON has."""
 
 
 def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _moment(value: Any) -> Any:
-    return canon.instant(value) or value
-
-
-NORMAL: Mapping[str, Callable[[Any], Any]] = {"exact": _as_it_is, "ignore_case": canon.fold, "instant": _moment}
+NORMAL: Mapping[str, Callable[[Any], Any]] = {"exact": _as_it_is, "ignore_case": canon.fold, "instant": moment}
 """How a key's values are made comparable, by its `compare`."""
 
 
@@ -388,87 +376,6 @@ def _spelled(key: Key, value: Any, name: str, target: Endpoint) -> Any:
     for step in reversed(key.field):
         nested = {step: nested}
     return reach(target.canonical(name, nested), key.field)
-
-
-def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
-    """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
-    if _identical(values, held):
-        return {}  # most rows; to look at each column takes ten times as long
-    changed = {}
-    for column in columns:
-        here, there = values.get(column.path[0]), held.get(column.path[0])
-        if here == there and _alike(here, there):
-            continue
-        if not _given(values, column.path) or column.kind == "file":  # a file is not read back
-            continue
-        new, old = reach(values, column.path), reach(held, column.path)
-        if column.kind == "instant":
-            new, old = _moment(new), _moment(old)
-        if not canon.same(new, old):
-            changed[".".join(column.path)] = (old, new)
-    return changed
-
-
-def _identical(values: Row, held: Row) -> bool:
-    """Whether all of `values` are surely held, of the same types too."""
-    pick = _picker(tuple(values))
-    try:
-        here, there = pick(values), pick(held)
-    except KeyError:
-        return False
-    if here != there:
-        return False
-    return all(_alike(one, other) for one, other in zip(here, there, strict=True) if type(one) not in _TOLD)
-
-
-@lru_cache(256)
-def _picker(names: tuple[str, ...]) -> Callable[[Row], Any]:
-    """The values of these names, as a tuple: of one alone there would be none."""
-    return itemgetter(*names, *names[:1]) if names else lambda _row: ()
-
-
-def _alike(here: Any, there: Any) -> bool:
-    """Whether two equal values are surely of the same types too, all the way down: not 1 and true."""
-    if here.__class__ in _SCALARS:
-        return here.__class__ is there.__class__
-    try:
-        return msgspec.json.encode(here) == msgspec.json.encode(there)
-    except _UNFIT:
-        return False
-
-
-def misfit(shape: Shape | None, row: Row, mapped: Row, written: Row) -> str | None:
-    """The first dependent picklist in `mapped` that would not go with its controller in `row`, if one of the two is written."""
-    for name in mapped if shape else ():
-        field = shape.fields.get(name) if shape else None
-        if shape is None or field is None or field.controller not in row or not row.get(name):
-            continue
-        if name not in written and field.controller not in written:
-            continue
-        known = {option.value for option in field.options}
-        fits = {option.value for option in valid(field, shape, row[field.controller]) or ()}
-        if any(value in known and value not in fits for value in str(row[name]).split(";")):
-            return name
-    return None
-
-
-def subset(values: Row, columns: Sequence[Column]) -> Row:
-    """Only these columns, nested as they were."""
-    made: Row = {}
-    for column in columns:
-        place = made
-        for step in column.path[:-1]:
-            place = place.setdefault(step, {})
-        place[column.path[-1]] = reach(values, column.path)
-    return made
-
-
-def _given(values: Any, path: tuple[str, ...]) -> bool:
-    for step in path:
-        if not isinstance(values, dict) or step not in values:
-            return False
-        values = values[step]
-    return True
 
 
 def _held(key: Key, row: Row) -> Any:

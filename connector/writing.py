@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from connector import canon
+from connector.comparing import differing
 from connector.errors import Rejected, Unanswered
-from connector.matching import Decision, Mapped, Target, differing
+from connector.matching import Decision, Mapped, Target
 from connector.model import Clock, Endpoint, Flow, Match, Outcome, Written
 from connector.state import Batch, Intent, Lease, Link, Store
 

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent / "connector"
 LEVELS = (
     {"errors", "model", "canon", "source", "spec"},
     {"values", "shape", "state", "vault", "endpoints"},
-    {"plan", "schedule", "lint", "pages", "agreeing", "matching", "answering", "writing", "below", "world", "engine"},
+    {
+        *("plan", "schedule", "lint", "pages", "comparing", "agreeing", "matching"),
+        *("answering", "writing", "below", "world", "engine"),
+    },
     {"project", "examples", "report", "status", "reference", "demo", "auth", "linking", "upkeep", "cli"},
     {"__init__", "__main__"},
 )
@@ -24,8 +27,8 @@ BESIDE = {
     "source": {"errors"},
     "endpoints": {"shape", "values", "vault"},
     "lint": {"plan"},
-    "matching": {"pages", "agreeing"},
-    "writing": {"matching"},
+    "matching": {"pages", "comparing", "agreeing"},
+    "writing": {"comparing", "matching"},
     "answering": {"pages", "matching"},
     "below": {"pages", "matching", "answering", "writing"},
     "world": {"answering"},
