@@ -86,8 +86,10 @@ def id18(value: Any) -> Any:
 
 def fold(value: Any) -> str | None:
     """Text as `ignore_case` compares it: case folded, trimmed, each run of blanks one space."""
-    text = "" if value is None else str(value).casefold()
-    return None if value is None else text if text.isalnum() else " ".join(text.split())
+    if value is None:
+        return None
+    text = str(value).casefold()
+    return text if text.isalnum() else " ".join(text.split())
 
 
 def same(a: Any, b: Any) -> bool:

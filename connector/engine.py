@@ -259,6 +259,8 @@ class _Work:
 
     def tell(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         """Count them, store them, park those that failed for another try, and say them to whoever listens."""
+        if not outcomes:
+            return
         self.counts["read"] += len(outcomes)
         self.counts.update([outcome.outcome for outcome in outcomes])
         batch.outcomes += outcomes

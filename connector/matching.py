@@ -38,6 +38,7 @@ from connector.pages import Joined
 from connector.state import Intent, Link
 
 UNCHANGED: Mapping[str, tuple[Any, Any]] = {}
+"""One for all: nobody writes to what an outcome says."""
 
 
 class Mapped(msgspec.Struct, frozen=True):

@@ -407,12 +407,9 @@ def _key(
     for step in path:
         field = field.children.get(step) if field else None
     compare = "instant" if field and field.kind == "instant" and key.compare == "exact" else key.compare
-    first = path[0]
-    return Key(
-        path,
-        compare,
-        (lambda _row, values: reach(values, path)) if path[1:] else lambda _row, values: values.get(first),
-    )
+    if len(path) == 1:
+        return Key(path, compare, lambda _row, values: values.get(key.field))
+    return Key(path, compare, lambda _row, values: reach(values, path))
 
 
 def _getter(value: Value) -> Callable[[Row], Any]:

@@ -46,8 +46,8 @@ def list_below(shape: Shape | None, child: Query, on: Mapping[str, str]) -> str 
 def rounds(changes: Sequence[Change], *, apart: bool = True) -> list[dict[int, Change]]:
     """Changes by their place, none of a row twice, creates `apart` from the others: one round after the other."""
     ids = [change.id for change in changes if change.id]
-    alike = not apart or len({change.verb == "create" for change in changes}) == 1
-    if alike and len(set(ids)) == len(ids) and changes:  # nearly always
+    kinds = {apart and change.verb != "create" for change in changes}
+    if len(kinds) == 1 and len(set(ids)) == len(ids):  # nearly always
         return [dict(enumerate(changes))]
     seen, made = Counter[str](), defaultdict[tuple[int, bool], dict[int, Change]](dict)
     for at, change in enumerate(changes):

@@ -279,7 +279,7 @@ def _literal(value: Any) -> str | None:
     match value:
         case None:
             return "NULL"
-        case bool() | int():
+        case int() if abs(value) < 2**63:
             return str(value)
         case str() if _WORD.fullmatch(value):
             return f"'{value}'"

@@ -27,7 +27,7 @@ from connector.values.text import FUNCTIONS, MAX_TEXT, concatenated, text
 
 _LIMITS = (SyntaxError, RecursionError, MemoryError, OverflowError)
 """What CPython raises for code that is nested too deep, or too long."""
-_MISSING = "((not {0} or {0}.isspace()) if isinstance({0}, str) else {1})"  # nouns.missing
+_MISSING = "((not {0} or {0}.isspace()) if isinstance({0}, str) else {1})"  # nouns.missing; {1}: whether it is nothing
 _GETTER = "{0}.get if isinstance({0}, dict) else GONE if {0} is ABSENT else NULL"
 _LENGTH = len("2025-03-01T12:00:00Z")  # no other spelling of an instant has this length, but with a blank for its T
 
@@ -202,7 +202,7 @@ class _Block:
 
     def path(self, names: Path, default: str) -> str:
         """An expression for what stands there. The objects on the way are looked up once, where they are first known."""
-        item, head = self.items.get(names[0], self.items[None])
+        item, head = self.items.get(names[0], self.items[None])  # no variable of ours is called row
         steps = names if item == "row" else names[1:]
         if not steps:
             return item
@@ -347,10 +347,10 @@ def _changed(
         if convert:
             convertible.add(f"{found} = {out.constant(convert)}({found})")
         replace(inner, depth=inner.depth - 1).add(f"except FAILS: {found} = None")
-    absent = out.may(given)
+    out.marked(found, out.may(given))
     if keep:
-        out.add(f"if {out.marked(found, absent) and out.missing(found)}: {found} = ABSENT")
-    return out.marked(found, absent or keep)
+        out.add(f"if {out.missing(found)}: {found} = ABSENT")
+    return out.marked(found, keep)
 
 
 def _fields(out: _Block, children: Mapping[str, Value], inner: bool) -> str:

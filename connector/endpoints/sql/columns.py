@@ -42,9 +42,9 @@ _FAMILIES: tuple[tuple[Any, str], ...] = (
     (TypeEngine, "text"),
 )
 _NULL = frozenset((NoneType,))
-TEXT, _INTEGERS, _TRUTH = _NULL | {str}, _NULL | {int}, _NULL | {bool}
+_TEXT, _INTEGERS, _TRUTH = _NULL | {str}, _NULL | {int}, _NULL | {bool}
 _PLAIN = _NULL | {str, int, bool}
-JSON = _PLAIN | {float, list, dict}
+_JSON = _PLAIN | {float, list, dict}
 _INTEGER = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
 _ENCODE, _DECODE = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 _ASCII = json.JSONEncoder(separators=(",", ":"))
@@ -243,30 +243,30 @@ def _day(value: Any) -> str:
 
 def _any(value: Any) -> Any:
     """Whatever a driver gives, as JSON could carry it."""
-    if type(value) in JSON:
+    if type(value) in _JSON:
         return value
     return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
 
 
 TEXTS = {
-    "text": Codec("text", _text, decode=_any, plain=TEXT, given=JSON),
+    "text": Codec("text", _text, decode=_any, plain=_TEXT, given=_JSON),
     "json": Codec("json", _json, _dumps, loads, plain=_PLAIN),
-    "instant": Codec("text", _dated, given=JSON),
+    "instant": Codec("text", _dated, given=_JSON),
     "moment": Codec("text", _moment, decode=_moment),
-    "date": Codec("text", _day, given=JSON),
+    "date": Codec("text", _day, given=_JSON),
 }
 SQLITE = {
     "json": TEXTS["json"],
     "boolean": Codec("boolean", _boolean, int, _as_boolean, plain=_TRUTH),
-    "integer": Codec("integer", _integer, plain=_INTEGERS, given=JSON),
+    "integer": Codec("integer", _integer, plain=_INTEGERS, given=_JSON),
     "number": Codec("number", _number, decode=_as_number, given=_NULL | {float}),
     "instant": Codec("instant", _instant, lambda value: value[:-1].replace("T", " "), _moment),
     "date": Codec("date", _date, decode=_day),
     "uuid": TEXTS["text"],
 }
 SERVER = {
-    "json": Codec("json", _json, _dumps, plain=_PLAIN, given=JSON),
-    "boolean": Codec("boolean", _boolean, plain=_TRUTH, given=JSON),
+    "json": Codec("json", _json, _dumps, plain=_PLAIN, given=_JSON),
+    "boolean": Codec("boolean", _boolean, plain=_TRUTH, given=_JSON),
     "integer": SQLITE["integer"],
     "number": SQLITE["number"],
     "instant": Codec("instant", _instant, canon.parse, _moment),

@@ -26,7 +26,6 @@ class Canonical(dict[str, Any]):
     """Values each of which is as its column of `table` gives it back: to be written they need only be encoded."""
 
     __slots__ = ("table",)
-
     table: Table
 
 
@@ -89,34 +88,25 @@ class Table:
         try:
             (self.fixers.get(names) or self._fixer(names))(values, made)
         except UNFIT:
-            return self._canonical(values, "", [])
+            return self._canonical(values, "", strict=False)
         return made
 
     def _fixer(self, names: Path) -> Fixer:
         if len(self.fixers) >= FIXERS:  # rows that leave fields out can have any number of such names
-            return self._refit
+            return lambda values, made: made.update(self._canonical(values, "", strict=True))
         made = self.fixers[names] = fixer(names, [self.leaves.get(name) or self._group(name) for name in names])
         return made
 
-    def _refit(self, values: Row, made: Row) -> None:
-        made.update(self._fit(values, ""))
-
     def _group(self, name: str) -> Codec:
-        return Codec("group", partial(self._below, above=f"{name}_"), plain=frozenset())
+        return Codec("group", partial(self._below, name, strict=True), plain=frozenset())
 
-    def _fit(self, values: Row, above: str) -> Row:
-        """Raises ValueError if some are unfit."""
-        unfit: list[str] = []
-        made = self._canonical(values, above, unfit)
-        if unfit:
-            raise ValueError(unfit)
-        return made
+    def _below(self, name: str, value: Any, *, strict: bool) -> Any:
+        """The values of a group: that of none, each of its columns is empty."""
+        below = self.groups.get(name) if value is None else value
+        return self._canonical(below, f"{name}_", strict=strict) if isinstance(below, dict) else value
 
-    def _below(self, value: Any, above: str) -> Any:
-        below = self.groups.get(above[:-1]) if value is None else value
-        return self._fit(below, above) if isinstance(below, dict) else value
-
-    def _canonical(self, values: Row, above: str, unfit: list[str]) -> Row:
+    def _canonical(self, values: Row, above: str, *, strict: bool) -> Row:
+        """Unless it is `strict`, what a column cannot hold stays as it is; else UNFIT."""
         plain, new = self.plain, {}
         for key, value in values.items():
             name = above + key
@@ -126,9 +116,10 @@ class Table:
                 try:
                     new[key] = of.canonical(value)
                 except UNFIT:
-                    unfit.append(name)
-            elif isinstance(below := self.groups.get(name) if value is None else value, dict):
-                new[key] = self._canonical(below, f"{name}_", unfit)
+                    if strict:
+                        raise
+            else:
+                new[key] = self._below(name, value, strict=strict)
         return {**values, **new} if new else values
 
     def flat(self, change: Change) -> Row:
@@ -186,9 +177,11 @@ class Table:
 
 def among(db: Connection, table: Table, columns: Sequence[str], name: str, count: int) -> str:
     """These columns of the rows whose `name` is one of so many values."""
-    quote = db.dialect.identifier_preparer.quote
-    said = f"SELECT {', '.join(map(quote, columns))} FROM {quote(table.sql.name)}"
-    return f"{said} WHERE {quote(name)} IN ({', '.join('?' * count)}) ORDER BY {quote(table.id)}"
+    spelt, of = db.dialect.identifier_preparer, db.dialect.identifier_preparer.format_table(table.sql)
+    # With its table: alone and in quotes, a name that is no column is a text to SQLite.
+    told = {known: f"{of}.{spelt.quote(known)}" for known in (*columns, name, table.id)}
+    said = f"SELECT {', '.join([told[known] for known in columns])} FROM {of}"
+    return f"{said} WHERE {told[name]} IN ({', '.join('?' * count)}) ORDER BY {told[table.id]}"
 
 
 @lru_cache(256)
