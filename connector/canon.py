@@ -94,7 +94,7 @@ def fold(value: Any) -> str | None:
 
 def same(a: Any, b: Any) -> bool:
     """Whether a mapped value is what a system holds: 5 is 5.0, True is not 1. Spellings are `instant`'s matter."""
-    if a.__class__ is str is b.__class__:
+    if type(a) is str and type(b) is str:
         return bool(a == b)
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)

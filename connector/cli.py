@@ -526,8 +526,7 @@ class _Progress:
 
     def told(self, flow: Flow, more: int) -> None:
         self.count += more
-        if self.count:
-            self.said = f"{flow.object}: {{count}} records"
+        self.said = f"{flow.object}: {{count}} records"
 
     def _show(self) -> None:
         while not self.over.wait(0.2 if self.shown else self.after):

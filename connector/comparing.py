@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from operator import itemgetter
+from collections.abc import Sequence
 from types import NoneType
 from typing import Any
 
@@ -16,8 +14,6 @@ from connector.model import Column, Row, Shape
 from connector.shape import valid
 
 _SCALARS = frozenset((str, int, float, bool, NoneType))
-_TOLD = frozenset((str, NoneType))
-"""Types whose values equal only values of their own type."""
 _UNFIT = (TypeError, ValueError, OverflowError, RecursionError)
 """What msgspec raises for what no JSON has."""
 
@@ -29,8 +25,6 @@ def moment(value: Any) -> Any:
 
 def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tuple[Any, Any]]:
     """Column -> (what the target holds, what is mapped), where the two differ. A key that is not mapped is left alone."""
-    if _identical(values, held):
-        return {}  # most rows; to look at each column takes ten times as long
     changed = {}
     for column in columns:
         here, there = values.get(column.path[0]), held.get(column.path[0])
@@ -44,24 +38,6 @@ def differing(columns: Sequence[Column], values: Row, held: Row) -> dict[str, tu
         if not canon.same(new, old):
             changed[".".join(column.path)] = (old, new)
     return changed
-
-
-def _identical(values: Row, held: Row) -> bool:
-    """Whether all of `values` are surely held, of the same types too."""
-    pick = _picker(tuple(values))
-    try:
-        here, there = pick(values), pick(held)
-    except KeyError:
-        return False
-    if here != there:
-        return False
-    return all(_alike(one, other) for one, other in zip(here, there, strict=True) if type(one) not in _TOLD)
-
-
-@lru_cache(256)
-def _picker(names: tuple[str, ...]) -> Callable[[Row], Any]:
-    """The values of these names, as a tuple: of one alone there would be none."""
-    return itemgetter(*names, *names[:1]) if names else lambda _row: ()
 
 
 def _alike(here: Any, there: Any) -> bool:

@@ -265,17 +265,15 @@ class Source:
         watched = [name for name in names if name in self.changed and not self.flow.reads[name].picklist]
         identity = self.identity(read)
         versioned = [(name, self.flow.reads[name].many, self._versioned(name, read.name, keep)) for name in watched]
-        label, labels = self._label(names[0]), dict[tuple[str, ...], str]()
         if watched == [read.name] and not trigger.joins and not read.many:  # the usual trigger
-            own = map(versioned[0][2], rows)
-            return [Joined(one.record, names[0], row, label, (one,)) for one, row in zip(own, joined, strict=True)]
+            own, label = map(versioned[0][2], rows), self._label(read.name)
+            return [Joined(one.record, read.name, row, label, (one,)) for one, row in zip(own, joined, strict=True)]
+        labels: dict[tuple[str, ...], str] = {}
         whole = []
         for n, row in enumerate(joined):
-            if len(names) > 1:
-                there = tuple([name for name in names if row[name]])
-                if there not in labels:
-                    labels[there] = " + ".join(map(self._label, there))
-                label = labels[there]
+            there = tuple([name for name in names if row[name]])
+            if there not in labels:
+                labels[there] = " + ".join(map(self._label, there))
             versions = [
                 version(one)
                 for name, many, version in versioned
@@ -283,7 +281,7 @@ class Source:
                 if one is not None
             ]
             record = identity(row[read.name])[0]
-            whole.append(Joined(record, read.name, row, label, tuple(versions), unsure.get(n)))
+            whole.append(Joined(record, read.name, row, labels[there], tuple(versions), unsure.get(n)))
         return whole
 
     def _label(self, name: str) -> str:

@@ -202,15 +202,13 @@ class Database:
         told: dict[str, Sequence[Any]] = dict(zip(columns, zip(*given, strict=True), strict=True))
         if "message" in told:
             told["message"] = [one if one.isprintable() else plain(one) for one in told["message"]]
-        alike = {name: text for name, value in (owned or {}).items() if (text := _literal(value)) is not None}
-        told |= {name: [value] * len(given) for name, value in (owned or {}).items() if name not in alike}
-        for name in [*told] if len(given) >= MANY else ():
-            text = _literal(told[name][0]) if len(told) > 1 else None
-            if text is not None and told[name].count(told[name][0]) == len(given):
-                alike[name] = text
-                del told[name]
-        text = _insert(table, (*told,), (*alike.items(),), found, tx.dialect.name)
-        return tx.exec_driver_sql(text, list(zip(*told.values(), strict=True))).rowcount
+        told |= {name: [value] * len(given) for name, value in (owned or {}).items()}
+        others = [*told][1:] if len(given) >= MANY else []  # a row needs one value of its own
+        alike = {name: _literal(told[name][0]) for name in others if told[name].count(told[name][0]) == len(given)}
+        texts = {name: text for name, text in alike.items() if text is not None}
+        bound = {name: values for name, values in told.items() if name not in texts}
+        text = _insert(table, (*bound,), (*texts.items(),), found, tx.dialect.name)
+        return tx.exec_driver_sql(text, list(zip(*bound.values(), strict=True))).rowcount
 
     def _among(
         self, table: sa.Table, columns: tuple[str, ...], where: Mapping[str, Any], column: str, values: Sequence[Any]

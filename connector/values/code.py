@@ -1,4 +1,4 @@
-"""A compiled value -> one Python function, for rows of which nobody wants a trace: a quarter of the time of closures.
+"""A compiled value -> one Python function, for rows of which nobody wants a trace: a third of the time of closures.
 
 It is written twice. The first takes it that each key that is named is there, as most systems give them: so nothing but null
 can be missing, and nothing is absent. The first row that is not so goes to the second, as all that follow it do.
